@@ -1,0 +1,72 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/apiframe-warehouse
+# Spark is only for `make test-destinations`: 450 MB that no other target needs.
+HEAVY := pyspark|py4j
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: pyproject.toml requirements.lock
+	@echo "installing into .venv (about a minute, once)"
+	@$(PYTHON) -m venv --clear .venv
+	@awk '/^[a-z]/ {keep = $$0 !~ /^($(HEAVY))==/} keep' requirements.lock > .venv/requirements
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/requirements
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: install
+install: .venv/.installed ## make .venv with everything but Spark
+
+.PHONY: demo
+demo: .venv/.installed ## see it work on a local sandbox: no key, no network
+	@$(RUN) demo
+
+.PHONY: sync
+sync: .venv/.installed ## bring the warehouse up to date (needs APIFRAME_API_KEY)
+	@$(RUN) sync
+
+.PHONY: status
+status: .venv/.installed ## what the warehouse holds and how fresh it is
+	@$(RUN) status
+
+.PHONY: report
+report: .venv/.installed ## write data/report.html
+	@$(RUN) report
+
+.PHONY: notebooks
+notebooks: .venv/.installed ## open both notebooks as an app on this machine
+	@MARIMO_SKIP_UPDATE_CHECK=1 $(BIN)/marimo run --host 127.0.0.1 notebooks
+
+.PHONY: test
+test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longer for a counter-example)
+	@$(BIN)/pytest -n auto -m 'not browser and not destinations'
+
+.PHONY: test-browser
+test-browser: .venv/.installed ## open report and notebooks in Chromium (installs Debian's chromium where it can)
+	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
+	@$(BIN)/pytest -m browser
+
+.PHONY: lint
+lint: .venv/.installed ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@MARIMO_SKIP_UPDATE_CHECK=1 $(BIN)/marimo check --strict notebooks
+
+.PHONY: bench
+bench: .venv/.installed ## measure against what one would write instead (half an hour)
+	@$(BIN)/python tests/bench/bench.py
+
+.PHONY: lock
+lock: .venv/.installed ## renew requirements.lock (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --all-extras pyproject.toml --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove what can be made again: .venv, caches, the demo's files
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build *.egg-info \
+	  data/demo.duckdb data/demo.html data/.load/demo.*
