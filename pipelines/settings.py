@@ -1,0 +1,227 @@
+"""All settings: dlt's files, names and precedence, read without importing dlt (which takes half a second).
+
+The environment comes before secrets.toml before config.toml, the project's `.dlt` before the one in the
+home folder. Only full names count (`SOURCES__APIFRAME__SCOPE`, never `SCOPE`): short ones collide with
+what else lives in an environment.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipelines.errors import ConfigurationError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+DESTINATION_SCHEMA = "apiframe"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, checked. `project` is the folder that holds `.dlt`; `path` is absolute."""
+
+    project: Path
+    api_key: str | None
+    base_url: str
+    scope: str
+    settle_after: timedelta
+    workers: int
+    path: Path
+    destination: str
+    timezone: str
+    max_age: timedelta
+    failure_rate: float
+    failure_window: timedelta
+    failure_min_jobs: int
+    monthly_credits: Decimal
+    stuck_jobs: int
+    webhook_failure_rate: float
+    slack_hook: str | None
+    request_timeout: float
+    request_max_attempts: int
+    request_backoff_factor: float
+    request_max_retry_delay: float
+
+    def require_key(self) -> str:
+        """Return the API key, or say how to set it."""
+        if not self.api_key:
+            raise ConfigurationError(
+                "no API key: set APIFRAME_API_KEY, or api_key in .dlt/secrets.toml "
+                "(see .dlt/example.secrets.toml)"
+            )
+        return self.api_key
+
+
+def load(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read and check every setting.
+
+    `overrides` take the place of what is configured, by field name of `Settings` (the command's options).
+    Raises ConfigurationError with the setting's full name, its value and what is allowed; never the key.
+    """
+    environment = os.environ if environment is None else environment
+    project = Path(environment.get("DLT_PROJECT_DIR") or Path.cwd()).absolute()
+    lookup = _Lookup(project, environment)
+    values: dict[str, object] = {
+        field: overrides.get(field) if overrides.get(field) is not None else lookup(name, default)
+        for field, (name, default, _) in _SETTINGS.items()
+    }
+    if values["api_key"] is None:
+        values["api_key"] = environment.get("APIFRAME_API_KEY")
+    checked: dict[str, Any] = {}
+    for field, (name, _, check) in _SETTINGS.items():
+        try:
+            checked[field] = check(values[field])
+        except ValueError as problem:
+            shown = "" if field in ("api_key", "slack_hook") else f" = {values[field]!r}"
+            raise ConfigurationError(f"{name}{shown}: {problem}") from None
+    checked["path"] = project / checked["path"]
+    return Settings(project=project, **checked)
+
+
+class _Lookup:
+    """Finds a dotted name in the environment, secrets.toml, then config.toml, as dlt does."""
+
+    def __init__(self, project: Path, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        folder = environment.get("DLT_CONFIG_FOLDER", ".dlt")
+        home = Path(environment.get("DLT_DATA_DIR") or Path("~/.dlt").expanduser())
+        self.documents = [
+            _read_toml(place / file)
+            for file in ("secrets.toml", "config.toml")
+            for place in (project / folder, home)
+        ]
+
+    def __call__(self, name: str, default: object) -> object:
+        variable = name.replace(".", "__").upper()
+        if variable in self.environment:
+            return self.environment[variable]
+        for document in self.documents:
+            node: Any = document
+            for part in name.split("."):
+                node = node.get(part) if isinstance(node, dict) else None
+            if node is not None:
+                return node
+        return default
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise ConfigurationError(f"cannot read {file}: {problem}") from None
+
+
+def _key(value: object) -> str | None:
+    text = str(value or "").strip()
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("the key holds characters that no key has; copy it again")
+    return text or None
+
+
+def _url(value: object) -> str:
+    text = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an address like https://api.apiframe.ai/v2")
+    return text
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return str(value)
+
+    return check
+
+
+def _name(value: object) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(value)):
+        raise ValueError("must be the name of a destination, for example duckdb")
+    return str(value)
+
+
+def _duration(value: object) -> timedelta:
+    """Seconds as a number, or a number with s, m, h or d behind it."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip())
+    if not found or isinstance(value, bool):
+        raise ValueError("must be a duration like 30m, 1h or 2d")
+    duration = timedelta(**{UNITS[found[2] or "s"]: float(found[1])})
+    if duration > timedelta(days=3650):
+        raise ValueError("must be at most 3650d")
+    return duration
+
+
+def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[object], Any]:
+    def check(value: object) -> Any:
+        try:
+            number = kind(str(value).strip().replace("_", ""))
+        except (ValueError, InvalidOperation):
+            number = None
+        if number is None or isinstance(value, bool) or not least <= number <= most:
+            whole = "a whole number" if kind is int else "a number"
+            raise ValueError(f"must be {whole} from {least:g} to {most:g}")
+        return number
+
+    return check
+
+
+def _path(value: object) -> Path:
+    text = str(value).strip()
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a file")
+    path = Path(text).expanduser()
+    if path.stem in (DESTINATION_SCHEMA, "reports"):
+        raise ValueError(
+            f"DuckDB cannot tell a file of this name from the schema {path.stem} in it; choose another name"
+        )
+    return path
+
+
+def _zone(value: object) -> str:
+    try:
+        return ZoneInfo(str(value)).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone like UTC or Europe/Berlin") from None
+
+
+def _optional(value: object) -> str | None:
+    return str(value).strip() or None if value is not None else None
+
+
+_SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
+    # field: (name, default, check); .dlt/config.toml says what each means
+    "api_key": ("sources.apiframe.api_key", None, _key),
+    "base_url": ("sources.apiframe.base_url", "https://api.apiframe.ai/v2", _url),
+    "scope": ("sources.apiframe.scope", "user", _choice("user", "team")),
+    "settle_after": ("sources.apiframe.settle_after", "1h", _duration),
+    "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
+    "path": ("warehouse.path", "data/warehouse.duckdb", _path),
+    "destination": ("warehouse.destination", "duckdb", _name),
+    "timezone": ("reports.timezone", "UTC", _zone),
+    "max_age": ("checks.max_age", "26h", _duration),
+    "failure_rate": ("checks.failure_rate", 0.2, _number(0, 1, float)),
+    "failure_window": ("checks.failure_window", "24h", _duration),
+    "failure_min_jobs": ("checks.failure_min_jobs", 20, _number(1, 10**9, int)),
+    "monthly_credits": ("checks.monthly_credits", 0, _number(0, 10**13, Decimal)),
+    "stuck_jobs": ("checks.stuck_jobs", 0, _number(0, 10**9, int)),
+    "webhook_failure_rate": ("checks.webhook_failure_rate", 0.05, _number(0, 1, float)),
+    "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
+    "request_timeout": ("runtime.request_timeout", 60, _number(0.01, 3600, float)),
+    "request_max_attempts": ("runtime.request_max_attempts", 5, _number(1, 100, int)),
+    "request_backoff_factor": ("runtime.request_backoff_factor", 1, _number(0, 60, float)),
+    "request_max_retry_delay": ("runtime.request_max_retry_delay", 300, _number(0, 86400, float)),
+}
