@@ -169,9 +169,10 @@ def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[
     def check(value: object) -> Any:
         try:
             number = kind(str(value).strip().replace("_", ""))
-        except (ValueError, InvalidOperation):
-            number = None
-        if number is None or isinstance(value, bool) or not least <= number <= most:
+            usable = not isinstance(value, bool) and least <= number <= most
+        except (ValueError, InvalidOperation):  # also the comparison with a Decimal NaN
+            usable = False
+        if not usable:
             whole = "a whole number" if kind is int else "a number"
             raise ValueError(f"must be {whole} from {least:g} to {most:g}")
         return number
