@@ -1,0 +1,34 @@
+-- One row per day and model: the day the jobs were created.
+-- Question: what was spent on which model, and what did a result cost?
+-- Costs are counted as in reports.jobs. The two averages cover finished jobs whose cost is known, so that an unknown cost does
+-- not pass for a low one; to average over several days, divide sums of reports.jobs rather than averaging these.
+-- Needs: reports.jobs
+-- Columns:
+--   day: day of created_at in reports.timezone
+--   model: model id; null where the API names none
+--   modality: image, video or music
+--   jobs: jobs created, whatever became of them
+--   finished: jobs that ended well
+--   credits: credits spent; null where the cost of every job is unknown
+--   credits_pending: credits of jobs that are still open
+--   credits_refunded: credits that failed jobs say they cost
+--   jobs_cost_unknown: jobs whose cost is unknown, and that credits therefore lack
+--   assets: delivered files
+--   credits_per_finished_job: mean credits of a finished job
+--   credits_per_asset: credits of finished jobs divided by the files they delivered
+select
+    day,
+    model,
+    max(modality) as modality,
+    count(*) as jobs,
+    count(*) filter (where is_finished) as finished,
+    sum(credits) as credits,
+    sum(credits_pending) as credits_pending,
+    sum(credits_refunded) as credits_refunded,
+    count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
+    coalesce(cast(sum(assets) as bigint), 0) as assets,
+    {double(avg(case when is_finished then credits end))} as credits_per_finished_job,
+    {double(sum(case when is_finished and assets is not null then credits end))}
+    / nullif(sum(case when is_finished and credits is not null then assets end), 0) as credits_per_asset
+from reports.jobs
+group by day, model

@@ -1,0 +1,53 @@
+-- One row per calendar month and model: the month the jobs were created.
+-- Question: where do the credits go, and how has that changed on the month before?
+-- A running month is compared, as far as it has come, with the whole month before: is_running marks it.
+-- Needs: reports.daily_spend
+-- Columns:
+--   month: first day of the month in reports.timezone
+--   model: model id; null where the API names none
+--   modality: image, video or music
+--   is_running: the month is not over
+--   jobs: jobs created, whatever became of them
+--   finished: jobs that ended well
+--   credits: credits spent; null where the cost of every job is unknown
+--   credits_pending: credits of jobs that are still open
+--   credits_refunded: credits that failed jobs say they cost
+--   jobs_cost_unknown: jobs whose cost is unknown, and that credits therefore lack
+--   assets: delivered files
+--   share: credits as a share of all credits of the month, 0 to 1
+--   credits_month_before: credits of the model in the month before; null where it had no job then
+--   change: credits over credits_month_before, less 1: 0.5 is half as much again; null where that was nothing
+with monthly as (
+    select
+        cast(date_trunc('month', day) as date) as month,
+        model,
+        max(modality) as modality,
+        cast(sum(jobs) as bigint) as jobs,
+        cast(sum(finished) as bigint) as finished,
+        sum(credits) as credits,
+        sum(credits_pending) as credits_pending,
+        sum(credits_refunded) as credits_refunded,
+        cast(sum(jobs_cost_unknown) as bigint) as jobs_cost_unknown,
+        cast(sum(assets) as bigint) as assets
+    from reports.daily_spend
+    group by cast(date_trunc('month', day) as date), model
+)
+
+select
+    this.month,
+    this.model,
+    this.modality,
+    this.month = date_trunc('month', {local_day(now())}) as is_running,
+    this.jobs,
+    this.finished,
+    this.credits,
+    this.credits_pending,
+    this.credits_refunded,
+    this.jobs_cost_unknown,
+    this.assets,
+    {double(this.credits)} / nullif({double(sum(this.credits) over (partition by this.month))}, 0) as share,
+    before.credits as credits_month_before,
+    {double(this.credits)} / nullif({double(before.credits)}, 0) - 1 as change
+from monthly as this
+left join monthly as before
+    on before.month = this.month - interval '1 month' and before.model is not distinct from this.model
