@@ -1,8 +1,8 @@
 """The views of schema `reports`: one SQL file each, created here with their descriptions.
 
-A file starts with its description (grain first), the tables and views it needs, and its columns; all of it also
-becomes COMMENT ON in the database. What differs between engines is written as a macro, `{local_day(created_at)}`:
-MACROS lists them all. Importing this module loads nothing heavy, since every sync does.
+A file starts with its description (grain first), the tables and views it needs, and its columns; descriptions
+also become COMMENT ON in the database. What differs between engines is written as a macro, for example
+`{local_day(created_at)}`; `macros` has them all. Importing this loads nothing heavy, since every sync does.
 """
 
 import csv
@@ -41,7 +41,7 @@ class View:
 def create_views(
     connection: duckdb.DuckDBPyConnection, timezone: str, error_classes: Path | None = None
 ) -> None:
-    """Make schema `reports` hold exactly our views, all or nothing; costs next to nothing where it does already.
+    """Make schema `reports` hold exactly our views, all or nothing; where it does already, do nothing.
 
     `timezone` is the one whose days count; `error_classes` a CSV file to use in place of ours, if it exists.
     Raises ConfigurationError for a time zone DuckDB does not know and for a CSV file that is none.
@@ -119,7 +119,7 @@ def macros(timezone: str, rules: list[tuple[str, str]]) -> Macros:
     seconds(start, end): DOUBLE, from start to end
     double(number): the number as DOUBLE
     failure_reason(error): reason of the first rule whose text the message holds, in any case
-    wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of failed / (failed + finished)
+    wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     """
     return {
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
@@ -148,7 +148,8 @@ def _wilson(none_of: str, end: str, sign: str, failed: str, finished: str) -> st
     return (
         f"case when {total} = 0 then null when {none} = 0 then {end} else "
         f"({failed} + {squared / 2!r} {sign} sqrt({squared!r} * "
-        f"(1.0 * {failed} * {finished} / nullif({total}, 0) + {squared / 4!r}))) / ({total} + {squared!r}) end"
+        f"(1e0 * {failed} * {finished} / nullif({total}, 0) + {squared / 4!r}))) "
+        f"/ ({total} + {squared!r}) end"
     )
 
 

@@ -3,7 +3,7 @@
 -- Covers a result that is an address, or holds images, videoUrl, videos or tracks; a grid of the images and the cover of a
 -- track are not counted. Filter on created_at rather than day where speed matters: only created_at reaches the table.
 -- Engine: duckdb (unnests the JSON in result)
--- Needs: apiframe.jobs, reports.jobs
+-- Needs: apiframe.jobs, apiframe.models
 -- Columns:
 --   job_id: the job that made it
 --   position: 1 for the first file of the job
@@ -17,9 +17,7 @@
 --   created_at: when the job was created
 with parsed as (
     select
-        id,
-        created_at,
-        result,
+        *,
         from_json(
             result,
             '{"images": ["VARCHAR"], "videoUrl": "VARCHAR", "videos": ["VARCHAR"],
@@ -31,20 +29,28 @@ with parsed as (
 
 listed as (
     select
-        id,
-        created_at,
+        *,
         list_concat(
             case
                 when json_type(result) = 'VARCHAR'
-                then [{'kind': cast(null as varchar), 'url': result ->> '$', 'title': cast(null as varchar), 'duration': cast(null as double)}]
+                then [{'kind': null::varchar, 'url': result ->> '$', 'title': null::varchar, 'duration': null::double}]
             end,
-            list_transform(shape.images, lambda u: {'kind': 'image', 'url': u, 'title': cast(null as varchar), 'duration': cast(null as double)}),
+            list_transform(
+                shape.images,
+                lambda u: {'kind': 'image', 'url': u, 'title': null::varchar, 'duration': null::double}
+            ),
             case
                 when shape.videoUrl is not null
-                then [{'kind': 'video', 'url': shape.videoUrl, 'title': cast(null as varchar), 'duration': cast(null as double)}]
+                then [{'kind': 'video', 'url': shape.videoUrl, 'title': null::varchar, 'duration': null::double}]
             end,
-            list_transform(shape.videos, lambda u: {'kind': 'video', 'url': u, 'title': cast(null as varchar), 'duration': cast(null as double)}),
-            list_transform(shape.tracks, lambda t: {'kind': 'music', 'url': t.audioUrl, 'title': t.title, 'duration': t.duration})
+            list_transform(
+                shape.videos,
+                lambda u: {'kind': 'video', 'url': u, 'title': null::varchar, 'duration': null::double}
+            ),
+            list_transform(
+                shape.tracks,
+                lambda t: {'kind': 'music', 'url': t.audioUrl, 'title': t.title, 'duration': t.duration}
+            )
         ) as files
     from parsed
 ),
@@ -52,23 +58,32 @@ listed as (
 files as (
     select
         id,
+        model,
+        modality,
+        expired,
         created_at,
         unnest(files) as file,
         generate_subscripts(files, 1) as position
     from listed
+),
+
+catalogue as (
+    select id, max(modality) as modality
+    from apiframe.models
+    group by id
 )
 
 select
     files.id as job_id,
-    files.position,
-    jobs.model,
-    coalesce(files.file.kind, jobs.modality) as kind,
+    cast(files.position as integer) as position,
+    files.model,
+    coalesce(files.file.kind, catalogue.modality, files.modality) as kind,
     files.file.url as url,
     files.file.title as title,
     files.file.duration as duration_s,
-    jobs.is_expired,
-    jobs.day,
-    jobs.created_at
+    files.expired as is_expired,
+    {local_day(files.created_at)} as day,
+    files.created_at
 from files
-inner join reports.jobs on files.id = jobs.id
+left join catalogue on files.model = catalogue.id
 where files.file.url is not null
