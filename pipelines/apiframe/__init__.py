@@ -1,0 +1,162 @@
+"""The dlt source of Apiframe jobs, for this project's sync and for anyone's own pipeline.
+
+Jobs change after they are created and the API has no "changed since": every run therefore reads the jobs that are
+new and those that can still change, and merges them by id. Importing the package is cheap; dlt comes with the use
+of `apiframe_source` or `jobs_source`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.apiframe import records
+from pipelines.apiframe.client import ApiError, Client, UndocumentedError
+from pipelines.apiframe.frontier import Known, Unsettled
+from pipelines.apiframe.reading import Reading, is_searchable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from dlt.extract import DltResource, DltSource
+
+__all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
+
+WEEK = 7 * 86_400 * 1_000_000
+#: dlt's incremental drops rows below its start; what is read again is decided by the frontier, so nothing may be.
+KEEP_EVERYTHING = 200 * 366 * 86_400.0
+
+
+def apiframe_source(
+    api_key: str | None = None,
+    base_url: str | None = None,
+    scope: str | None = None,
+    settle_after: str | None = None,
+    workers: int | None = None,
+) -> DltSource:
+    """Return the source with its one resource, `jobs`, merged by id into any destination of dlt.
+
+    What is not given comes from dlt's configuration (`sources.apiframe.*`). The first run reads every job, later
+    ones the new jobs and those that can still change; what that needs is kept in dlt's state. Values that do not
+    fit their column are kept in `extra`. Raises the errors of `pipelines.apiframe.client`.
+    """
+    import dlt
+
+    from pipelines import settings
+
+    chosen = settings.load(
+        api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers
+    )
+    client = connect(chosen)
+
+    def tables() -> Iterator[pa.Table]:
+        state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
+        known = Known(state["started_at"], state["high_water_mark"]) if state else None
+        unsettled = state.get("unsettled", {})
+        try:
+            catalogue = modalities(client.models())
+        except ApiError as problem:
+            catalogue = {}
+            logging.getLogger(__name__).warning("the catalogue of models cannot be read: %s", problem)
+        reading = Reading(
+            client,
+            known=known,
+            unsettled=[
+                # How densely jobs lie is not known here, so old ones are listed or searched, never paged to.
+                Unsettled(identity, created_at, status, WEEK, is_searchable(identity))
+                for identity, (created_at, status) in unsettled.items()
+            ],
+            settle_after=microseconds(chosen.settle_after),
+            workers=chosen.workers,
+            modalities=catalogue,
+        )
+        for batch in reading.batches():
+            horizon = reading.started_at - microseconds(chosen.settle_after)
+            for row in batch.rows:
+                if can_change(row, horizon, reading.started_at - WEEK):
+                    unsettled[row.id] = (row.created_at, row.status)
+                else:
+                    unsettled.pop(row.id, None)
+            yield records.to_arrow(batch.rows)
+        for identity in reading.delisted:
+            unsettled.pop(identity, None)
+        state |= {
+            "started_at": reading.started_at,
+            "high_water_mark": reading.high_water_mark,
+            "unsettled": unsettled,
+        }
+        client.close()
+
+    return jobs_source(tables)
+
+
+def jobs_source(tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+    """Return the dlt source that merges Arrow tables of jobs by id; of two copies the one read last wins.
+
+    The incremental on `created_at` of its resource `jobs` holds the high-water mark (`dlt pipeline ... info`).
+    """
+    import dlt
+
+    columns: Any = {
+        "id": {"nullable": False},
+        "created_at": {"nullable": False},
+        "progress": {"data_type": "double"},
+        "expired": {"data_type": "bool"},
+        "asset_count": {"data_type": "bigint", "precision": 32},
+        "result": {"data_type": "json"},
+        "extra": {"data_type": "json"},
+        "synced_at": {"dedup_sort": "desc"},
+    }
+
+    @dlt.resource(
+        name="jobs",
+        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        primary_key="id",
+        columns=columns,
+        schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
+    )
+    def jobs(
+        created_at: Any = dlt.sources.incremental(  # noqa: B008 - how dlt declares an incremental
+            "created_at", primary_key=(), lag=KEEP_EVERYTHING
+        ),
+    ) -> Iterator[pa.Table]:
+        yield from tables()
+
+    @dlt.source(name="apiframe")
+    def apiframe() -> DltResource:
+        return jobs
+
+    return apiframe()
+
+
+def connect(chosen: Any) -> Client:
+    """Return a client made as the settings say."""
+    return Client(
+        chosen.base_url,
+        chosen.require_key(),
+        scope=chosen.scope,
+        timeout=chosen.request_timeout,
+        max_attempts=chosen.request_max_attempts,
+        backoff_factor=chosen.request_backoff_factor,
+        max_retry_delay=chosen.request_max_retry_delay,
+    )
+
+
+def modalities(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return model -> modality of the API's catalogue."""
+    return {model["id"]: kind for model in models if isinstance(kind := model.get("modality"), str)}
+
+
+def can_change(row: records.Row, horizon: int, week_ago: int) -> bool:
+    """Tell whether a job seen by this reading is unsettled; `horizon` is its start minus `settle_after`."""
+    if row.status in records.OPEN:
+        return True
+    if row.status not in records.FINAL or row.webhook_status == "pending":
+        return row.created_at > week_ago
+    return (row.completed_at if row.completed_at is not None else row.created_at) > horizon
+
+
+def microseconds(duration: timedelta) -> int:
+    """Return a duration in microseconds."""
+    return duration // records.MICROSECOND

@@ -1,0 +1,88 @@
+"""Fetches the pages that a plan asks for, several at a time, and hands them over one by one.
+
+Promises that the plan is up to date with the pages handed over and no further, so that its progress can be
+stored with them. A 429 halves the connections in use; they come back one by one.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+from pipelines.apiframe.client import Client, CursorRefusedError, Page
+from pipelines.apiframe.records import Row, to_row
+from pipelines.apiframe.slices import Slices, Task
+
+RECOVERY_PAGES = 20  # answered pages before one more connection is tried after a 429
+
+
+def kinds(page: Page) -> list[tuple[str | None, str | None]]:
+    """Return (model, status) of each job of a page, None where it is no text."""
+    return [
+        tuple(value if isinstance(value := job.get(name), str) else None for name in ("model", "status"))  # type: ignore[misc]
+        for job in page.jobs
+    ]
+
+
+def to_rows(page: Page, scope: str, modalities: dict[str, str]) -> list[Row]:
+    """Turn a page into rows."""
+    return [
+        to_row(job, where, scope=scope, synced_at=page.read_at, modalities=modalities)
+        for job, where in zip(page.jobs, page.positions, strict=True)
+    ]
+
+
+def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
+    """Read the range of a plan; yields every page that came, filtered ones included, in the order of arrival.
+
+    The next pages are asked for before one is handed over. Raises what the client raises.
+    """
+    tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Task, Page | BaseException]] = queue.SimpleQueue()
+    threads: list[threading.Thread] = []
+
+    def work() -> None:
+        while (task := tasks.get()) is not None:
+            try:
+                answers.put((task, _fetch(client, task)))
+            except BaseException as problem:
+                answers.put((task, problem))
+
+    under_way = 0
+    allowed = workers
+    throttled = client.throttled
+    calm = 0
+
+    def ask() -> None:
+        nonlocal under_way
+        while under_way < allowed and (task := plan.next_task()) is not None:
+            tasks.put(task)
+            under_way += 1
+            if under_way > len(threads):
+                threads.append(threading.Thread(target=work, daemon=True, name=f"reader-{len(threads)}"))
+                threads[-1].start()
+
+    try:
+        ask()
+        while under_way:
+            task, answer = answers.get()
+            under_way -= 1
+            if client.throttled > throttled:
+                throttled, allowed, calm = client.throttled, max(1, allowed // 2), 0
+            elif (calm := calm + 1) % RECOVERY_PAGES == 0 and allowed < workers:
+                allowed += 1
+            if isinstance(answer, CursorRefusedError) and task.cursor is not None:
+                plan.refused(task)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                plan.apply(task, answer.positions, kinds(answer), answer.next_cursor)
+            ask()
+            if isinstance(answer, Page):
+                yield answer
+    finally:
+        for _ in threads:
+            tasks.put(None)
+
+
+def _fetch(client: Client, task: Task) -> Page:
+    return client.page(cursor=task.cursor, limit=task.limit, **task.filters)

@@ -1,0 +1,223 @@
+"""The reading of one sync: everything that the frontier says has to be asked for, as batches of rows.
+
+Promises that it either ends having read all of it, or raises. Leaves storing to others, who find here what to
+keep with it: `started_at`, `high_water_mark`, `progress` and the jobs that the API no longer lists.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.apiframe import frontier, reader, slices
+from pipelines.apiframe.client import Client, Page
+from pipelines.apiframe.frontier import Known, Unsettled
+from pipelines.apiframe.records import OPEN, Row
+
+BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
+EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows in the order they were read, and the progress once they are stored (None: nothing left to go on with)."""
+
+    rows: list[Row]
+    progress: list[dict[str, Any]] | None
+
+
+class Reading:
+    """Reads what one sync needs. Iterate over `batches()`, then look at the rest.
+
+    `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
+    createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these ids: while it does, the
+    first page of a quiet account is enough.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        known: Known | None,
+        unsettled: Iterable[Unsettled] = (),
+        newer_than: Callable[[int], int] = lambda _: 0,
+        open_jobs: Mapping[str, int] | None = None,
+        is_known: Callable[[list[str]], bool] = lambda _: False,
+        settle_after: int,
+        workers: int,
+        since: int | None = None,
+        whole: bool = False,
+        modalities: Mapping[str, str] | None = None,
+        on_page: Callable[[Reading], None] = lambda _: None,
+    ) -> None:
+        self.client = client
+        self.known = known
+        self.settle_after = settle_after
+        self.workers = workers
+        self.since = since
+        self.modalities = dict(modalities or {})
+        self.started_at = client.now()
+        self.high_water_mark: int | None = None
+        self.jobs_read = 0
+        self.oldest: int | None = None  # createdAt that paging has come down to
+        self.delisted: list[str] = []
+        self._resumes = known is not None and known.progress is not None
+        self._walks = known is None or self._resumes or whole
+        self._remaining = {job.id: job for job in unsettled}
+        self._newer_than = newer_than
+        self._open_jobs = open_jobs or {}
+        self._is_known = is_known
+        self._on_page = on_page
+        self._plan = slices.Slices([], workers=1)
+
+    @property
+    def walks(self) -> bool:
+        """Tell whether this is a long reading: a first load, the rest of one, or everything again."""
+        return self._walks
+
+    @property
+    def disordered(self) -> bool:
+        """Tell whether jobs did not come newest first, so that the whole list was read."""
+        return self._plan.disordered
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield rows in batches of some 5,000, the last one smaller."""
+        rows: list[Row] = []
+        for page in self._pages():
+            fresh = reader.to_rows(page, self.client.scope, self.modalities)
+            if self.since is not None:
+                fresh = [row for row in fresh if row.created_at >= self.since]
+            rows += fresh
+            if len(rows) >= BATCH_ROWS:
+                yield Batch(rows, self._plan.progress(self.since) if self._walks else None)
+                rows = []
+        yield Batch(rows, None)
+
+    def _pages(self) -> Iterator[Page]:
+        first = self.client.page()
+        newest = max((time for time, _ in first.positions), default=None)
+        # The list cannot hold jobs of the future: where it seems to, this machine's clock is behind.
+        self.started_at = max(first.read_at, newest or 0)
+        self.high_water_mark = newest
+        if self.known and self.known.high_water_mark is not None:
+            self.high_water_mark = max(newest or 0, self.known.high_water_mark)
+        top = slices.Slice(None, None, floor=self._floor(first))
+        stretches = [top]
+        if self.known and self.known.progress:
+            stretches += slices.restore(self.known.progress, self.since)
+        self._plan = slices.Slices(stretches, workers=self.workers)
+        task = self._plan.next_task()
+        assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
+        self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
+        yield self._seen(first)
+        yield from self._walk()
+        yield from self._look_up_the_rest()
+
+    def _floor(self, first: Page) -> int | None:
+        known = self.known
+        if known is None or (self._walks and not self._resumes):
+            return self.since
+        floor = frontier.floor(known, self.settle_after)
+        if not self._walks and first.positions and frontier.was_quiet(known, self.settle_after):
+            wanted = [identity for time, identity in first.positions if time >= (self.since or time)]
+            if self._is_known(wanted):  # nothing new on the first page: it is enough
+                floor = max(floor, first.positions[-1][0] + 1)
+        return floor if self.since is None else max(floor, self.since)
+
+    def _walk(self) -> Iterator[Page]:
+        barren = 0
+        ids: set[str] = set()
+        for page in reader.read(self.client, self._plan, self.workers):
+            found = {identity for _, identity in page.positions}
+            new = found - ids
+            # Without order nothing but new jobs shows that the list goes on.
+            ids = ids | found if self._plan.disordered else found
+            barren = 0 if new else barren + 1
+            if barren >= EMPTY_PAGES:
+                raise slices.ListLoopsError(
+                    f"the list brought nothing new for {EMPTY_PAGES} pages and says that it goes on; run again later"
+                )
+            yield self._seen(page)
+
+    def _seen(self, page: Page) -> Page:
+        self.jobs_read += len(page.jobs)
+        for _, identity in page.positions:
+            self._remaining.pop(identity, None)
+        bottom = self._plan.slices[-1] if self._plan.slices else self._plan.bottom
+        if bottom is not None and bottom.last is not None:
+            self.oldest = bottom.last
+        self._on_page(self)
+        return page
+
+    def _look_up_the_rest(self) -> Iterator[Page]:
+        """Look up the unsettled jobs that paging has not met: deeper ones, and those that should have come."""
+        can_list = can_search = True
+        while self._remaining:
+            bottom = self._plan.bottom
+            can_page = not self._resumes and bottom is not None and bottom.cursor is not None
+            if self._plan.disordered or (bottom is not None and bottom.cursor is None and not self._resumes):
+                deeper = []  # the list was read to its end
+            elif can_page and bottom is not None and bottom.last is not None:
+                deeper = [job for job in self._remaining.values() if job.created_at <= bottom.last]
+            else:
+                deeper = list(self._remaining.values())
+            if not deeper:  # neither on the pages where they belong nor, if so, found by id
+                yield from self._search([job.id for job in self._remaining.values() if job.searchable])
+                self.delisted += self._remaining
+                return
+            if not can_page and not can_search:
+                return  # they stay unsettled, for the next sync
+            step = frontier.next_step(
+                deeper,
+                reached=self._newer_than(bottom.last) if can_page and bottom and bottom.last else None,
+                open_jobs=self._open_jobs,
+                can_list=can_list,
+                can_search=can_search,
+            )
+            if step.action == "lists":
+                can_list = False
+                yield from self._read_lists()
+            elif step.action == "search":
+                can_search = yield from self._search(step.ids)
+                if can_search:
+                    for identity in step.ids:
+                        if self._remaining.pop(identity, None):
+                            self.delisted.append(identity)
+            else:
+                assert bottom is not None  # noqa: S101 - there is something to go on from
+                part = slices.Slice(None, bottom.cursor, floor=step.down_to, last=bottom.last, pages=1)
+                self._plan = slices.Slices([part], workers=self.workers)
+                yield from self._walk()
+
+    def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
+        """Read jobs by id; returns whether the API really searches."""
+        for identity in list(ids):
+            page = self.client.page(search=identity)
+            yield self._seen(page)
+            if any(other != identity for _, other in page.positions):
+                return False
+        return True
+
+    def _read_lists(self) -> Iterator[Page]:
+        """Read the lists of open jobs, QUEUED first: a job that moves on meanwhile is on both, never on neither."""
+        most = frontier.LIST_HANDICAP * frontier.list_pages(self._open_jobs) + len(OPEN)
+        for status in OPEN:
+            cursor = None
+            while most > 0:
+                most -= 1
+                page = self.client.page(status=status, cursor=cursor)
+                yield self._seen(page)
+                cursor = page.next_cursor
+                if cursor is None or any(job.get("status") != status for job in page.jobs):
+                    break
+
+
+def is_searchable(identity: str) -> bool:
+    """Tell whether the API can search for this id: it takes nothing but UUIDs."""
+    try:
+        uuid.UUID(identity)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,374 @@
+"""Jobs as rows: the only place that knows the columns and what a job of the API looks like.
+
+Promises that nothing a job holds is lost: unknown fields, and known ones whose value does not fit its column,
+are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing new needs no Arrow.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FINAL = ("COMPLETED", "FAILED", "CANCELLED")
+OPEN = ("QUEUED", "PROCESSING")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Row(NamedTuple):
+    """A job as the warehouse holds it, column by column; times in microseconds since 1970 (UTC)."""
+
+    id: str
+    status: str | None
+    model: str | None
+    modality: str | None
+    progress: float | None
+    credit_cost: Decimal | int | None
+    error: str | None
+    webhook_status: str | None
+    created_at: int
+    completed_at: int | None
+    expired: bool | None
+    asset_count: int | None
+    result: str | None
+    extra: str | None
+    scope: str | None
+    synced_at: int
+    delisted_at: int | None
+
+
+#: What the API itself says of a job: a row is written again only where one of these differs.
+SERVED = tuple(
+    name
+    for name in Row._fields
+    if name not in ("modality", "scope", "synced_at", "delisted_at", "asset_count")
+)
+TYPES = {
+    "progress": "DOUBLE",
+    "credit_cost": "DECIMAL(18,4)",
+    "created_at": "TIMESTAMPTZ",
+    "completed_at": "TIMESTAMPTZ",
+    "expired": "BOOLEAN",
+    "asset_count": "INTEGER",
+    "result": "JSON",
+    "extra": "JSON",
+    "synced_at": "TIMESTAMPTZ",
+    "delisted_at": "TIMESTAMPTZ",
+}
+#: column -> SQL type (DuckDB), in the order of Row.
+COLUMNS = {name: TYPES.get(name, "VARCHAR") for name in Row._fields}
+
+FIELDS = {
+    "id",
+    "status",
+    "model",
+    "progress",
+    "creditCost",
+    "error",
+    "webhookStatus",
+    "createdAt",
+    "completedAt",
+    "expired",
+    "result",
+}
+CREDIT_STEP = Decimal("0.0001")
+CREDIT_LIMIT = 10**14
+#: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
+DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
+LONG_NUMBER = b"0" * 16
+
+
+class InvalidJobError(ValueError):
+    """A job that cannot be stored: it has no id or no createdAt, or is no object. Says which, shortened."""
+
+
+def decode(body: bytes) -> Any:
+    """Decode JSON exactly: numbers too long for a float or 64 bits stay what they are (as Decimal).
+
+    Raises ValueError where the body is not JSON. Lone surrogates, which no database stores, become U+FFFD.
+    """
+    try:
+        if LONG_NUMBER not in body.translate(DIGITS):
+            return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass  # the standard library also reads lone surrogates
+    text = body.decode("utf-8")
+
+    def exact(number: str) -> Decimal:
+        value = Decimal(number)
+        if not value.is_finite():
+            raise ValueError(f"{number[:20]} is no number")
+        return value
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    def whole(number: str) -> int | Decimal:
+        return int(number) if len(number) < 19 else exact(number)
+
+    try:
+        decoded = json.loads(text, parse_float=exact, parse_int=whole, parse_constant=refuse)
+    except (RecursionError, InvalidOperation):
+        raise ValueError("the JSON is nested too deeply, or a number in it is too large") from None
+    return _without_surrogates(decoded) if re.search(r"\\u[dD][89a-fA-F]", text) else decoded
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def encode(value: Any) -> str:
+    """Encode as JSON text; a Decimal as the digits that it was read from."""
+    return orjson.dumps(value, default=_encode_number).decode()
+
+
+def _encode_number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def timestamp(value: object) -> int:
+    """Return the microseconds since 1970 of an ISO 8601 text; without a zone it is UTC. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"{shorten(value)} is not a time")
+    parsed = datetime.fromisoformat(value)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    try:
+        return (parsed - EPOCH) // MICROSECOND
+    except OverflowError:  # a zone at the edge of the year 1 or 9999
+        raise ValueError(f"{shorten(value)} is not a time") from None
+
+
+def moment(microseconds: int) -> datetime:
+    """Return the UTC time of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def shorten(value: object, length: int = 200) -> str:
+    """Return a value as one short printable line, for an error message."""
+    try:
+        text = encode(value)
+    except (TypeError, ValueError):
+        text = repr(value)
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def position(job: object) -> tuple[int, str]:
+    """Return where a job stands in the list, (createdAt in microseconds, id), or raise InvalidJobError."""
+    if not isinstance(job, dict):
+        raise InvalidJobError(f"a job is not an object: {shorten(job)}")
+    identity = job.get("id")
+    if isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    if not isinstance(identity, str) or not identity:
+        raise InvalidJobError(f"a job has no id: {shorten(job)}")
+    try:
+        return timestamp(job.get("createdAt")), identity
+    except ValueError:
+        raise InvalidJobError(f"a job has no createdAt: {shorten(job)}") from None
+
+
+def to_row(
+    job: Mapping[str, Any],
+    where: tuple[int, str],
+    *,
+    scope: str,
+    synced_at: int,
+    modalities: Mapping[str, str],
+) -> Row:
+    """Turn a job of the API into a row. `where` is its `position`; `modalities` maps model to modality.
+
+    A value that does not fit its column leaves the column null and is kept in `extra` under the API's name.
+    """
+    get = job.get
+    extra = None if job.keys() <= FIELDS else {name: job[name] for name in job.keys() - FIELDS}
+    misfits: dict[str, Any] = {}
+    completed = get("completedAt")
+    if completed is not None:
+        try:
+            completed = timestamp(completed)
+        except ValueError:
+            misfits["completedAt"] = completed
+            completed = None
+    progress = get("progress")
+    if progress is not None and type(progress) is not float:
+        progress = _fit("progress", progress, _real, misfits)
+    cost = get("creditCost")
+    if cost is not None and (type(cost) is not int or not -CREDIT_LIMIT < cost < CREDIT_LIMIT):
+        cost = _fit("creditCost", cost, _credits, misfits)
+    expired = get("expired")
+    if expired is not None and type(expired) is not bool:
+        expired = _fit("expired", expired, _boolean, misfits)
+    result = get("result")
+    model = _text(get("model"))
+    assets, shape = describe(result)
+    if misfits:
+        extra = {**(extra or {}), **misfits}
+    return Row(
+        where[1],
+        _text(get("status")),
+        model,
+        modalities.get(model, shape) if model is not None else shape,
+        progress,
+        cost,
+        _text(get("error")),
+        _text(get("webhookStatus")),
+        where[0],
+        completed,
+        expired,
+        assets,
+        None if result is None else encode(result),
+        None if extra is None else encode(dict(sorted(extra.items()))),
+        scope,
+        synced_at,
+        None,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or type(value) is str else encode(value)
+
+
+def _fit(name: str, value: Any, convert: Callable[[Any], Any], misfits: dict[str, Any]) -> Any:
+    try:
+        converted, exact = convert(value)
+    except (ValueError, TypeError, ArithmeticError):
+        converted, exact = None, False
+    if not exact:
+        misfits[name] = value
+    return converted
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool):
+        raise TypeError("not a number")
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        raise ValueError("not finite")
+    return number
+
+
+def _real(value: Any) -> tuple[float, bool]:
+    return float(_decimal(value)), True
+
+
+def _credits(value: Any) -> tuple[Decimal, bool]:
+    number = _decimal(value)
+    if abs(number) >= CREDIT_LIMIT:
+        raise ValueError("too large for the column")
+    rounded = number.quantize(CREDIT_STEP)
+    return rounded, rounded == number
+
+
+def _boolean(value: Any) -> tuple[bool, bool]:
+    return {"true": True, "false": False}[str(value).lower()], True
+
+
+# The documented result shapes: key -> (is it a list of files, modality).
+SHAPES = {
+    "images": (True, "image"),
+    "videoUrl": (False, "video"),
+    "videos": (True, "video"),
+    "tracks": (True, "music"),
+}
+ENDINGS = {
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".svg"),
+    "video": (".mp4", ".webm", ".mov", ".mkv"),
+    "music": (".mp3", ".wav", ".flac", ".ogg", ".m4a", ".aac"),
+}
+
+
+def describe(result: Any) -> tuple[int | None, str | None]:
+    """Return (number of delivered files, modality) of a result; None where its shape does not tell.
+
+    A grid of images and the cover of a track are previews and do not count. No result is no file.
+    """
+    if result is None:
+        return 0, None
+    if isinstance(result, str):
+        ending = result.split("?", 1)[0].lower()
+        modality = next((kind for kind, endings in ENDINGS.items() if ending.endswith(endings)), None)
+        return 1, modality
+    if isinstance(result, dict):
+        for key, (is_list, modality) in SHAPES.items():
+            value = result.get(key)
+            if is_list and isinstance(value, list):
+                return len(value), modality
+            if not is_list and isinstance(value, str):
+                return 1, modality
+    return None, None
+
+
+def differences(fresh: Row, kept: Row) -> list[str]:
+    """Return the names of the columns in which the API now says something else than the warehouse.
+
+    JSON that differs only in spelling (order of keys) does not differ.
+    """
+    return [
+        name
+        for name in SERVED
+        if (new := getattr(fresh, name)) != (old := getattr(kept, name))
+        and not (COLUMNS[name] == "JSON" and new is not None and old is not None and decode_equal(new, old))
+    ]
+
+
+def decode_equal(one: str, other: str) -> bool:
+    """Tell whether two JSON texts mean the same."""
+    return bool(decode(one.encode()) == decode(other.encode()))
+
+
+def spent(row: Row) -> Decimal:
+    """Credits that a job has cost: nothing while it is open or unknown, nothing where it failed (refunded)."""
+    return Decimal(row.credit_cost or 0) if row.status in ("COMPLETED", "CANCELLED") else Decimal(0)
+
+
+@functools.cache
+def arrow_schema() -> pa.Schema:
+    """Return the Arrow schema of `jobs`."""
+    import pyarrow as pa
+
+    types = {
+        "VARCHAR": pa.string(),
+        "JSON": pa.string(),
+        "DOUBLE": pa.float64(),
+        "DECIMAL(18,4)": pa.decimal128(18, 4),
+        "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+        "BOOLEAN": pa.bool_(),
+        "INTEGER": pa.int32(),
+    }
+    return pa.schema([pa.field(name, types[kind], name != "id") for name, kind in COLUMNS.items()])
+
+
+def to_arrow(rows: Sequence[Row]) -> pa.Table:
+    """Turn rows into an Arrow table with every column, also where there are no rows."""
+    import pyarrow as pa
+
+    schema = arrow_schema()
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = []
+    for field, values in zip(schema, columns, strict=True):
+        if pa.types.is_timestamp(field.type):
+            arrays.append(pa.array(values, pa.int64()).cast(field.type))
+        else:
+            arrays.append(pa.array(values, field.type))
+    return pa.table(arrays, schema=schema)

@@ -1,0 +1,343 @@
+"""Which page of the jobs list to read next when several connections read it at the same time. Pure: no I/O.
+
+Promises that what was read is the whole range, whatever the server does with cursors: a slice counts as joined to
+the next one only when the jobs behind the seam were seen on both sides. Where anything does not hold, the earlier
+slice reads on through, which costs requests and loses nothing. `reader.py` fetches, in the order given here.
+
+A page cursor is a position in the list, so one that comes from a sparse *filtered* list (a seed) starts the
+unfiltered list thousands of jobs further down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from pipelines.apiframe.records import FINAL
+from pipelines.errors import ApiframeWarehouseError
+
+Position = tuple[int, str]  # createdAt in microseconds, id
+Kind = tuple[str | None, str | None]  # model, status
+
+CHAIN_PAGES = 50  # shorter lists are read by one chain: seeds would cost more requests than they save time
+HEAD = 3  # jobs behind a seam that both sides must show
+PAGE = 100
+MAX_SHARE = 0.125  # a filter that holds more jobs than this makes seeds too close to each other
+SAMPLE_PAGES = 5
+STRIKES = 4  # seams that may fail before cursors of other lists are distrusted
+LATE_SEEDS = 6
+RESTARTS = 3
+
+
+class ListLoopsError(ApiframeWarehouseError):
+    """The list cannot be read to its end: a cursor comes round again, or is refused every time."""
+
+
+@dataclass(eq=False)
+class Slice:
+    """A stretch of the list that is read page by page, newest first."""
+
+    start: Position | None  # it begins behind this job; None: at the top of the list
+    cursor: str | None  # of the next page; None: the first page of the list
+    floor: int | None = None  # ends below this createdAt; None: at the end of the list
+    last: int | None = None  # createdAt of the last job read
+    head: list[str] = field(default_factory=list)  # the first ids behind `start`
+    pages: int = 0
+    busy: bool = False
+    at_seam: Position | None = None  # the last page ended with this start of the next slice
+    via: Mapping[str, str] = field(default_factory=dict)  # the filter whose cursor it starts with
+    cursors: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One page to fetch: of a slice, or (with `filters`) of a filtered list, to find the start of a new slice."""
+
+    slice: Slice
+    cursor: str | None
+    limit: int = PAGE
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+class Slices:
+    """The plan of one reading of the list, newest first.
+
+    `next_task` gives the next page to fetch (None: wait for one that is under way, or `done`), `apply` takes its
+    answer, `refused` an answer that the cursor is not taken. `disordered` is set where jobs did not come newest
+    first: the first slice then reads to the end of the list.
+    """
+
+    def __init__(self, slices: Iterable[Slice], *, workers: int, chain_pages: int = CHAIN_PAGES) -> None:
+        self.slices = list(slices)
+        self.workers = workers
+        self.disordered = False
+        self.bottom: Slice | None = None  # the slice that went deepest, with the cursor to go on from
+        self._chain_pages = chain_pages
+        self._trust = workers > 1
+        self._filters: Mapping[str, str] | None = None  # of the seeds
+        self._limit = PAGE
+        self._seed_cursor: str | None = None
+        self._seeding = False
+        self._seeds_end = False  # the next seed would lie below the floor
+        self._dry: set[tuple[tuple[str, str], ...]] = set()
+        self._sample: list[Kind] = []
+        self._pages = 0
+        self._strikes = 0
+        self._late = 0
+        self._restarts = 0
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the whole range was read."""
+        return not self.slices
+
+    def progress(self, floor: int | None) -> list[dict[str, Any]]:
+        """Return the slices that are still to be read down to `floor`, as plain values; `restore` takes them."""
+        return [
+            {"start": part.start, "cursor": part.cursor, "last": part.last, "head": part.head}
+            for part in self.slices
+            if part.floor == floor and part.cursor
+        ]
+
+    def next_task(self) -> Task | None:
+        """Return the next page to fetch."""
+        if not self.slices:
+            return None
+        tail = self.slices[-1]
+        waiting = sum(not part.pages for part in self.slices)
+        if self._filters and not self._seeding and waiting < self.workers:
+            self._seeding = True
+            return Task(tail, self._seed_cursor, self._limit, self._filters)
+        candidates = self.slices if self._trust else self.slices[:1]
+        if self._trust and not self._filters and not self._seeds_end and self._pages >= self._chain_pages:
+            candidates = [tail, *candidates]  # the next filter is chosen where it will be used
+        for part in candidates:
+            if not part.busy:
+                part.busy = True
+                return Task(part, part.cursor)
+        return None
+
+    def apply(
+        self,
+        task: Task,
+        positions: Sequence[Position],
+        kinds: Sequence[Kind],
+        next_cursor: str | None,
+    ) -> None:
+        """Take the answer to a task: where its jobs stand, of which kind they are, and the next cursor."""
+        if task.filters:
+            self._seeding = False
+            self._seeded(task, positions, kinds, next_cursor)
+        elif task.slice in self.slices:  # otherwise it was dropped while the page was under way
+            task.slice.busy = False
+            self._read(task.slice, positions, kinds, next_cursor)
+
+    def refused(self, task: Task) -> None:
+        """Take the answer that the API does not take the cursor of a task."""
+        if task.filters:
+            self._seeding = False
+            self._distrust()
+        elif task.slice in self.slices:
+            self._distrust()
+            if task.slice is not self.slices[0]:
+                self._drop(task.slice)
+                return
+            self._restarts += 1
+            if self._restarts > RESTARTS:
+                raise ListLoopsError("the API refuses its own page cursors again and again; run again later")
+            self.slices = [Slice(None, None, self.slices[-1].floor)]  # an expired cursor: start over
+
+    def _read(
+        self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None
+    ) -> None:
+        if part.start and not part.pages and positions and not self._plausible(part, positions, kinds):
+            self._distrust()
+            self._drop(part)
+            return
+        part.pages += 1
+        self._pages += 1
+        times = [time for time, _ in positions]
+        if any(
+            later > earlier
+            for earlier, later in pairwise([*([] if part.last is None else [part.last]), *times])
+        ):
+            self._read_in_disorder(part)
+        ids = [identity for _, identity in positions]
+        if part.start and not part.head:
+            part.head = ids[:HEAD]
+        if part not in self.slices or self._joined(part, times, ids, next_cursor):
+            return
+        if times:
+            part.last = times[-1]
+        if next_cursor is None or (part.floor is not None and times and times[-1] < part.floor):
+            part.cursor = next_cursor
+            self.bottom = part
+            self._end(part, at_floor=next_cursor is not None)
+            return
+        if hash(next_cursor) in part.cursors:
+            raise ListLoopsError(
+                "the list comes round again: the API gave the same page cursor twice; nothing was lost, run again"
+            )
+        part.cursors.add(hash(next_cursor))
+        part.cursor = next_cursor
+        if part is self.slices[-1] and self._trust and not self._filters and not self._seeds_end:
+            self._sample = [*self._sample, *kinds][-SAMPLE_PAGES * PAGE :]
+            if self._pages >= self._chain_pages:
+                self._choose(part)
+
+    def _plausible(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind]) -> bool:
+        """Tell whether the first page behind a foreign cursor can be what follows there, unfiltered."""
+        assert part.start  # noqa: S101 - for the type checker
+        newest, first = positions[0]
+        still_filtered = len(kinds) >= PAGE // 2 and all(_matches(kind, part.via) for kind in kinds)
+        return newest <= part.start[0] and first != part.start[1] and not (part.via and still_filtered)
+
+    def _read_in_disorder(self, part: Slice) -> None:
+        self.disordered = True
+        self._distrust()
+        first = self.slices[0]
+        first.floor = None
+        first.at_seam = None
+        self.slices = [first]
+
+    def _joined(self, part: Slice, times: Sequence[int], ids: Sequence[str], next_cursor: str | None) -> bool:
+        """Join the slice to the next ones that it has reached. True where its own stretch is complete."""
+        while (following := self._following(part)) is not None and following.start is not None:
+            seam, part.at_seam = part.at_seam, None
+            if seam == following.start:
+                behind = list(ids)
+            elif following.start[1] in ids:
+                behind = list(ids[ids.index(following.start[1]) + 1 :])
+            elif times and times[-1] < following.start[0]:
+                self._strike(following)  # passed without meeting it
+                continue
+            else:
+                return False
+            if not following.head:
+                self._drop(following)  # it has not begun: this slice reads on at no cost
+            elif not behind and next_cursor is not None:
+                part.at_seam = following.start  # the next page decides
+                return False
+            elif behind and behind[:HEAD] == following.head[: len(behind)]:
+                if part.pages < self.workers / 2:
+                    self._filters = None  # seeds come too close: choose again, where they are used
+                following.start, following.head = part.start, part.head
+                following.via = part.via
+                self.slices.remove(part)
+                return True
+            else:
+                self._strike(following)
+        return False
+
+    def _following(self, part: Slice) -> Slice | None:
+        index = self.slices.index(part) + 1
+        return self.slices[index] if index < len(self.slices) else None
+
+    def _end(self, part: Slice, *, at_floor: bool) -> None:
+        """End a slice, and the ones behind it that lie below: below its floor, or beyond the end of the list."""
+        index = self.slices.index(part)
+        rest = self.slices[index + 1 :]
+        if at_floor:  # another stretch, which begins at a top of its own, is not concerned
+            own = next((place for place, other in enumerate(rest) if other.floor != part.floor), len(rest))
+            rest = rest[own:]
+        else:
+            rest = []
+        self.slices = [*self.slices[:index], *rest]
+
+    def _choose(self, tail: Slice) -> None:
+        """Choose a filter for seeds from the kinds of jobs at the tail: sparse, but not so sparse as to run dry.
+
+        Seeds should lie some 2 * workers pages apart: closer than 1.25 and finding them is the bottleneck.
+        """
+        distance = 2 * self.workers
+        counts: Counter[tuple[tuple[str, str], ...]] = Counter()
+        for model, status in self._sample:
+            if model is not None:
+                counts[(("model", model),)] += 1
+            if status in FINAL:
+                counts[(("status", status),)] += 1
+                if model is not None:
+                    counts[("model", model), ("status", status)] += 1
+        total = len(self._sample)
+        usable = {
+            filters: count / total
+            for filters, count in counts.items()
+            if filters not in self._dry and count / total <= MAX_SHARE and (count > 1 or total <= PAGE)
+        }
+        if not usable:
+            return
+        best = min(usable, key=lambda filters: (abs(math.log(usable[filters] * distance)), filters))
+        self._filters = dict(best)
+        self._limit = max(1, min(PAGE, round(usable[best] * distance * PAGE)))
+        self._seed_cursor = tail.cursor
+        self._sample = []
+
+    def _seeded(
+        self, task: Task, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None
+    ) -> None:
+        if not self._trust or task.filters is not self._filters:
+            return
+        if not all(_matches(kind, task.filters) for kind in kinds):
+            self._distrust()
+            return
+        if next_cursor is None or not positions:
+            self._dry.add(tuple(task.filters.items()))
+            self._filters = None
+            return
+        if task.slice not in self.slices or task.slice is not self.slices[-1]:
+            self._filters = None
+            return
+        tail, found = task.slice, positions[-1]
+        edge = tail.last if tail.last is not None else tail.start[0] if tail.start else None
+        if edge is None or found[0] >= edge:
+            self._late += 1
+            self._seed_cursor = tail.cursor
+            if self._late >= LATE_SEEDS:
+                self._distrust()
+            return
+        if tail.floor is not None and found[0] < tail.floor:
+            self._filters = None
+            self._seeds_end = True
+            return
+        self.slices.append(Slice(found, next_cursor, tail.floor, via=task.filters))
+        self._seed_cursor = next_cursor
+
+    def _drop(self, part: Slice) -> None:
+        """Drop a slice that is not the first: the one before it reads on through, down to the same floor."""
+        index = self.slices.index(part)
+        self.slices[index - 1].floor = part.floor
+        self.slices.remove(part)
+
+    def _strike(self, part: Slice) -> None:
+        self._drop(part)
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            self._distrust()
+
+    def _distrust(self) -> None:
+        self._trust = False
+        self._filters = None
+
+
+def _matches(kind: Kind, filters: Mapping[str, str]) -> bool:
+    model, status = kind
+    return filters.get("model", model) == model and filters.get("status", status) == status
+
+
+def restore(progress: Iterable[Mapping[str, Any]], floor: int | None) -> list[Slice]:
+    """Return the slices that `Slices.progress` told of."""
+    return [
+        Slice(
+            start=tuple(part["start"]) if part["start"] else None,
+            cursor=part["cursor"],
+            floor=floor,
+            last=part["last"],
+            head=list(part["head"]),
+            pages=1 if part["last"] is not None else 0,
+        )
+        for part in progress
+    ]

@@ -1,0 +1,384 @@
+"""One sync: lock, read, load, record, publish. Ends whole, or raises and leaves the published file as it was.
+
+What to ask for is decided in `apiframe.frontier`, how to page in `apiframe.slices`; where it lies is `warehouse`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import operator
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines import reports
+from pipelines.apiframe import connect, jobs_source, microseconds, modalities, records
+from pipelines.apiframe.client import ApiError, Client
+from pipelines.apiframe.frontier import Known
+from pipelines.apiframe.reading import Batch, Reading
+from pipelines.apiframe.records import FINAL, SERVED, Row
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.settings import Settings
+from pipelines.warehouse import Run, Totals, Warehouse
+
+FIRST_CHUNK_ROWS = (
+    5_000  # a killed first load loses at most a chunk; chunks grow, since each costs dlt a third of a second
+)
+MOST_CHUNK_ROWS = 50_000
+MOST_CHUNK_SECONDS = 15.0
+BATCHES_AHEAD = 4
+CATALOGUE_AGE = microseconds(timedelta(days=1))
+
+#: What dlt must do, whatever its configuration says: the promises rest on it.
+DLT_SETTINGS = {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__INTERCEPT_SIGNALS": "false",  # an interrupt ends the sync at once; nothing is lost by it
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    "LOAD__TRUNCATE_STAGING_DATASET": "true",  # or the file stays twice as large
+    "LOAD__DELETE_COMPLETED_JOBS": "true",
+    "RESTORE_FROM_DESTINATION": "true",  # the warehouse is the only memory
+}
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sync did. `credits_added` is what the jobs cost since the last sync, refunds subtracted."""
+
+    run: Run
+    jobs: int
+    credits_added: Decimal
+    seconds: float
+    path: Path
+    drifted: int = 0  # full sync: known jobs that had become different
+    drift: dict[str, int] = field(default_factory=dict)  # column -> in how many of them
+    delisted: int = 0
+    throttled: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def sync(
+    settings: Settings,
+    *,
+    full: bool = False,
+    since: int | None = None,
+    wait: float = 60,
+    on_page: Callable[[Reading], None] = lambda _: None,
+) -> Outcome:
+    """Bring the warehouse up to date and publish it.
+
+    `full` reads everything again; `since` (microseconds since 1970) limits a first load. `on_page` is called for
+    every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
+    """
+    client = connect(settings)
+    warehouse = Warehouse(settings.path)
+    with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
+        begun = time.monotonic()
+        outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
+        reports.create_views(
+            warehouse.connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv"
+        )
+        warehouse.publish()
+    return outcome
+
+
+class _Sync:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        warehouse: Warehouse,
+        full: bool,
+        since: int | None,
+        on_page: Callable[[Reading], None],
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.warehouse = warehouse
+        self.scope = settings.scope
+        self.settle_after = microseconds(settings.settle_after)
+        self.notes: list[str] = []
+        self.finished: set[str] = set()
+        self.drift: Counter[str] = Counter()
+        self.drifted: set[str] = set()
+        self.problem: BaseException | None = None
+        self.before = warehouse.totals()
+        self.models = warehouse.models()
+        self.catalogue: list[dict[str, Any]] | None = None
+        self.catalogue_asked = False
+        self._plan(full, since)
+        known = self.known
+        self.reading = Reading(
+            client,
+            known=known,
+            unsettled=warehouse.unsettled(self.scope, known.started_at, self.settle_after, client.now())
+            if known and warehouse.has("jobs")
+            else (),
+            newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
+            open_jobs=warehouse.open_jobs() if known and self.before.open_jobs else {},
+            is_known=warehouse.knows,
+            settle_after=self.settle_after,
+            workers=settings.workers,
+            since=self.since,
+            whole=self.mode == "full",
+            modalities={model: modality for model, (modality, _) in self.models.items() if modality},
+            on_page=on_page,
+        )
+
+    def _plan(self, full: bool, since: int | None) -> None:
+        """Decide the mode, and what of an earlier sync to go on from."""
+        last = self.warehouse.last_run(self.scope)
+        state = self.warehouse.state() if full or last is None else {}
+        saved = state.get("progress", {}).get(self.scope)
+        belongs_to = last.base_url if last else saved["base_url"] if saved else self._other_base_url()
+        if belongs_to not in (None, self.settings.base_url):
+            raise ConfigurationError(
+                f"{self.warehouse.path} belongs to {belongs_to}: for {self.settings.base_url} set another warehouse.path"
+            )
+        if last and since is not None and not full and (last.since is None or last.since <= since):
+            self.notes.append("--since has no effect: the warehouse goes back further already")
+        if full:
+            self.mode, self.since = "full", since
+        elif last is None or (since is not None and last.since is not None and since < last.since):
+            self.mode, self.since = "first", since
+        else:
+            self.mode, self.since = "incremental", last.since
+        self.known = Known(last.started_at, last.high_water_mark) if last else None
+        self.progress: dict[str, Any] | None = None
+        if self.mode == "incremental":
+            return
+        self.known = None
+        if (
+            saved
+            and (saved["mode"], saved["since"]) == (self.mode, self.since)
+            and saved["slices"]
+            and (last is None or saved["started_at"] > last.started_at)
+        ):
+            self.progress = saved
+            self.known = Known(saved["started_at"], saved["high_water_mark"], progress=saved["slices"])
+            self.notes.append("went on where an earlier sync was cut short")
+
+    def _other_base_url(self) -> str | None:
+        """Return the base_url of a sync of another scope."""
+        run = self.warehouse.last_run()
+        return run.base_url if run else None
+
+    def run(self, begun: float) -> Outcome:
+        """Read, load and record."""
+        if self.mode == "full":
+            self.warehouse.mark_seen([], restart=self.progress is None)
+        batches = self.reading.batches()
+        if self.reading.walks:
+            with contextlib.closing(_ahead(batches, BATCHES_AHEAD)) as ahead:
+                self._load(ahead)
+        else:
+            self._load(batches)
+        if self.reading.disordered:
+            self.notes.append("the jobs did not come newest first, so the whole list was read")
+        if self.client.throttled:
+            self.notes.append(f"the API asked to slow down {self.client.throttled} times")
+        after = self.warehouse.totals()
+        return Outcome(
+            run=self._record(after, begun),
+            jobs=after.jobs,
+            credits_added=after.credits - self.before.credits,
+            seconds=time.monotonic() - begun,
+            path=self.warehouse.path,
+            drifted=len(self.drifted),
+            drift=dict(self.drift.most_common()),
+            delisted=len(self.reading.delisted),
+            throttled=self.client.throttled,
+            notes=self.notes,
+        )
+
+    def _record(self, after: Totals, begun: float) -> Run:
+        started_at = self.reading.started_at
+        run = Run(
+            started_at=started_at,
+            finished_at=started_at + int((time.monotonic() - begun) * 1e6),
+            mode=self.mode,
+            requests=self.client.requests,
+            retries=self.client.retries,
+            jobs_read=self.reading.jobs_read,
+            jobs_new=after.jobs - self.before.jobs,
+            jobs_finished=len(self.finished),
+            open_jobs=after.open_jobs,
+            high_water_mark=self.reading.high_water_mark,
+            scope=self.scope,
+            since=self.since,
+            base_url=self.settings.base_url,
+        )
+        if self.catalogue is not None:
+            self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
+        self.warehouse.record(run)
+        return run
+
+    # Loading
+
+    def _load(self, batches: Iterator[Batch]) -> None:
+        """Load what differs from the warehouse, chunk by chunk. Where nothing does, dlt is not even imported."""
+        changes = self._changes(batches)
+        limit = FIRST_CHUNK_ROWS
+        pipeline = None
+        for first in changes:
+            if not first.rows and self.warehouse.has("jobs"):
+                continue
+            if pipeline is None:
+                os.environ.update(DLT_SETTINGS)
+                pipeline = self.warehouse.pipeline()
+            self._load_chunk(pipeline, itertools.chain([first], changes), limit)
+            limit = min(2 * limit, MOST_CHUNK_ROWS)
+        if self.problem is not None:
+            raise self.problem
+
+    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int) -> None:
+        def tables() -> Iterator[Any]:
+            import dlt
+
+            loaded, until = 0, time.monotonic() + MOST_CHUNK_SECONDS
+            for batch in changes:
+                yield records.to_arrow(batch.rows)
+                loaded += len(batch.rows)
+                self._keep_progress(dlt.current.resource_state("jobs"), batch)
+                if loaded >= limit or time.monotonic() > until:
+                    return
+
+        try:
+            pipeline.run(jobs_source(tables))
+        except Exception as problem:
+            cause: BaseException | None = problem
+            while cause is not None:
+                if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
+                    raise cause from None
+                cause = cause.__cause__ or cause.__context__
+            reason = str(problem.__cause__ or problem).strip().split("\n", 1)[0]
+            raise ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again") from problem
+
+    def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
+        state.setdefault("progress", {})[self.scope] = batch.progress and {
+            "mode": self.mode,
+            "since": self.since,
+            "base_url": self.settings.base_url,
+            "started_at": self.known.started_at if self.progress and self.known else self.reading.started_at,
+            "high_water_mark": self.reading.high_water_mark,
+            "slices": batch.progress,
+        }
+
+    def _changes(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the rows of each batch that differ from the warehouse, and at the end those no longer listed.
+
+        What was read before an error is kept: the error is raised once it is stored.
+        """
+        try:
+            for batch in batches:
+                yield Batch(self._changed(batch.rows), batch.progress)
+            delisted = self._delisted()
+        except ApiError as problem:
+            self.problem = problem
+            return
+        for start in range(0, len(delisted), MOST_CHUNK_ROWS):
+            ids = delisted[start : start + MOST_CHUNK_ROWS]
+            now = self.client.now()
+            rows = [row._replace(delisted_at=now, synced_at=now) for row in self.warehouse.rows(ids)]
+            yield Batch(rows, None)
+
+    def _delisted(self) -> list[str]:
+        if self.mode == "full":
+            self.reading.delisted = self.warehouse.not_seen(self.scope, self.since)
+        return self.reading.delisted
+
+    def _changed(self, rows: list[Row]) -> list[Row]:
+        if self.mode == "full":
+            self.warehouse.mark_seen([row.id for row in rows])
+        changed = rows
+        if self.before.jobs:
+            kept = self.warehouse.kept(rows)
+            changed = [row for row in (self._compare(row, kept.get(row.id)) for row in rows) if row]
+        return self._with_modality(changed)
+
+    def _compare(self, row: Row, kept: Row | None) -> Row | None:
+        """Return the row to write, None where the warehouse has it already."""
+        if kept is None:
+            return row
+        if kept.scope == "user":
+            row = row._replace(scope="user")
+        if _served(row) == _served(kept) and kept.delisted_at is None and kept.scope == row.scope:
+            return None
+        different = records.differences(row, kept)
+        if not different and kept.delisted_at is None and kept.scope == row.scope:
+            return None
+        if kept.status not in FINAL and row.status in FINAL:
+            self.finished.add(row.id)
+        if self.mode == "full" and row.id not in self.drifted:
+            self.drifted.add(row.id)
+            self.drift.update(different)
+        return row
+
+    def _with_modality(self, rows: list[Row]) -> list[Row]:
+        """Ask for the catalogue of models where a job names one that is not in it, at most once a day otherwise."""
+        unknown = {row.model for row in rows if row.model is not None} - self.models.keys()
+        now = self.client.now()
+        oldest = min((asked for _, asked in self.models.values()), default=0)
+        if rows and not self.catalogue_asked and (unknown or now - oldest > CATALOGUE_AGE):
+            self.catalogue_asked = True
+            try:
+                self.catalogue = self.client.models()
+            except ApiError as problem:
+                self.notes.append(f"the catalogue of models could not be read: {problem}")
+            else:
+                found = modalities(self.catalogue)
+                self.models = {model["id"]: (found.get(model["id"]), now) for model in self.catalogue}
+                self.reading.modalities.update(found)
+                rows = [row._replace(modality=found.get(row.model or "", row.modality)) for row in rows]
+        # A model that the catalogue does not list is remembered too, so as not to ask for it at every sync.
+        self.models |= dict.fromkeys(unknown - self.models.keys(), (None, now))
+        return rows
+
+
+def _ahead(items: Iterator[Item], most: int) -> Generator[Item, None, None]:
+    """Run an iterator in a thread of its own, at most `most` items ahead, so that it goes on while dlt loads."""
+    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=most)
+    stopped = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(entry, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((True, item))
+                if stopped.is_set():
+                    return
+        except BaseException as problem:  # raised again in the consumer
+            put((False, problem))
+        else:
+            put((False, None))
+
+    threading.Thread(target=work, daemon=True, name="reading").start()
+    try:
+        while True:
+            more, item = ready.get()
+            if more:
+                yield item
+            elif item is not None:
+                raise item
+            else:
+                return
+    finally:
+        stopped.set()
+
+
+_served = operator.itemgetter(*(Row._fields.index(name) for name in SERVED))

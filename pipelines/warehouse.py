@@ -1,0 +1,489 @@
+"""Where the data lies: the private load file, the published file, and what they hold. All SQL on jobs is here.
+
+Promises that readers only ever see whole syncs, that no reader is waited for, and that a crash at any moment
+leaves either file as it was or as it should be. One process at a time holds the load file (`lock`).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import filelock
+
+from pipelines.apiframe.frontier import Unsettled
+from pipelines.apiframe.reading import is_searchable
+from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+
+if TYPE_CHECKING:
+    import dlt
+
+PIPELINE = "apiframe"
+SCHEMA = "apiframe"
+WEEK = 7 * 86_400 * 1_000_000
+
+#: What a row costs; the same rule as `records` and the reports have.
+SPENT = "case when status in ('COMPLETED', 'CANCELLED') then credit_cost end"
+
+
+class Run(NamedTuple):
+    """A row of `sync_runs`; times in microseconds since 1970."""
+
+    started_at: int
+    finished_at: int
+    mode: str
+    requests: int
+    retries: int
+    jobs_read: int
+    jobs_new: int
+    jobs_finished: int
+    open_jobs: int
+    high_water_mark: int | None
+    scope: str
+    since: int | None
+    base_url: str
+
+
+RUN_TYPES = {
+    "started_at": "TIMESTAMPTZ",
+    "finished_at": "TIMESTAMPTZ",
+    "mode": "VARCHAR",
+    "high_water_mark": "TIMESTAMPTZ",
+    "scope": "VARCHAR",
+    "since": "TIMESTAMPTZ",
+    "base_url": "VARCHAR",
+}
+RUN_COLUMNS = {name: RUN_TYPES.get(name, "BIGINT") for name in Run._fields}
+
+
+class Totals(NamedTuple):
+    """Jobs, open jobs and credits spent in the warehouse."""
+
+    jobs: int
+    open_jobs: int
+    credits: Decimal
+
+
+def connect_readonly(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open the published file for reading, in UTC. Close it soon: an open connection keeps showing the old data."""
+    if not path.is_file() or not path.stat().st_size:
+        raise ConfigurationError(f"there is no warehouse at {path} yet: run apiframe-warehouse sync")
+    _require_database(path)
+    return _open(path, read_only=True)
+
+
+class Warehouse:
+    """One DuckDB warehouse: `path` is the published file, everything private lies in `.load` beside it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.path = path.resolve()
+        except (OSError, RuntimeError) as problem:
+            raise ConfigurationError(f"warehouse.path = {str(path)!r}: {problem}") from None
+        folder = self.path.parent / ".load"
+        self.load_file = folder / self.path.name
+        self.working_folder = folder / f"{self.path.name}.dlt"
+        self._lock_file = folder / f"{self.path.name}.lock"
+        self._signature_file = folder / f"{self.path.name}.published"
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    @contextlib.contextmanager
+    def lock(self, wait: float) -> Iterator[None]:
+        """Hold this warehouse for one sync, or raise BusyError after `wait` seconds.
+
+        The operating system gives the lock back when a process dies, so none is ever stale.
+        """
+        try:
+            self._lock_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            held = filelock.FileLock(self._lock_file, mode=0o600)
+            held.acquire(timeout=wait)
+        except filelock.Timeout:
+            raise BusyError(
+                f"another sync holds {self.path}; it was waited for {wait:g} s (--wait SECONDS)"
+            ) from None
+        except OSError as problem:
+            raise ConfigurationError(f"cannot write in {self.path.parent}: {problem.strerror}") from None
+        try:
+            yield
+        finally:
+            held.release()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Warehouse]:
+        """Open the load file, made anew from the published one where it is missing or older."""
+        self._restore()
+        self._discard_working_folder()
+        with _disk_errors(self.load_file):
+            self._connection = _open(self.load_file)
+        self.load_file.chmod(0o600)
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the load file, so that it can be copied. Copying an open one would drop its lock."""
+        if self._connection is not None:
+            with _disk_errors(self.load_file):
+                self._connection.close()
+            self._connection = None
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The one connection to the load file."""
+        if self._connection is None:
+            raise ApiframeWarehouseError("the load file is not open")
+        return self._connection
+
+    # What the warehouse knows
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        with _disk_errors(self.load_file):
+            return self.connection.execute(sql, parameters or None).fetchall()
+
+    def has(self, table: str) -> bool:
+        """Tell whether a table of ours is there."""
+        return bool(
+            self.query(
+                "select 1 from duckdb_tables() where database_name = current_database() "
+                "and schema_name = ? and table_name = ?",
+                [SCHEMA, table],
+            )
+        )
+
+    def last_run(self, scope: str | None = None) -> Run | None:
+        """Return the last sync that ended well (of a scope)."""
+        if not self.has("sync_runs"):
+            return None
+        columns = ", ".join(
+            f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items()
+        )
+        rows = self.query(
+            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) "
+            "order by started_at desc, finished_at desc limit 1",
+            [scope],
+        )
+        return Run(*rows[0]) if rows else None
+
+    def state(self) -> dict[str, Any]:
+        """Return dlt's state of the resource `jobs`, read by SQL as dlt writes it (base64 of zlib of JSON).
+
+        Only a state whose load package was finished counts.
+        """
+        if not (self.has("_dlt_pipeline_state") and self.has("_dlt_loads")):
+            return {}
+        rows = self.query(
+            f"select state from {SCHEMA}._dlt_pipeline_state where pipeline_name = ? and _dlt_load_id in "
+            f"(select load_id from {SCHEMA}._dlt_loads where status = 0) order by version desc limit 1",
+            [PIPELINE],
+        )
+        if not rows:
+            return {}
+        state = json.loads(zlib.decompress(base64.b64decode(rows[0][0])))
+        found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
+        return found if isinstance(found, dict) else {}
+
+    def unsettled(self, scope: str, started_at: int, settle_after: int, now: int) -> list[Unsettled]:
+        """Return the jobs that can have changed since the sync that began at `started_at`, and how deep they lie."""
+        rows = self.query(
+            f"""
+            with unsettled as (
+                select id, created_at, status from {SCHEMA}.jobs
+                where delisted_at is null and {_in_scope(scope)} and (
+                    status in {OPEN}
+                    or (status is null or status not in {FINAL} or webhook_status = 'pending')
+                        and created_at > make_timestamp($week_ago)
+                    or status in {FINAL} and coalesce(completed_at, created_at) > make_timestamp($horizon))
+            ), ranked as (
+                select id, row_number() over (order by created_at desc) - 1 as rank from {SCHEMA}.jobs
+                where delisted_at is null and {_in_scope(scope)}
+                    and created_at >= (select min(created_at) from unsettled)
+            )
+            select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
+            """,
+            {"week_ago": now - WEEK, "horizon": started_at - settle_after},  # type: ignore[arg-type]
+        )
+        return [
+            Unsettled(identity, created_at, status, rank, is_searchable(identity))
+            for identity, created_at, status, rank in rows
+        ]
+
+    def newer_than(self, scope: str, created_at: int) -> int:
+        """Return how many jobs are newer."""
+        sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        return int(self.query(f"{sql} and created_at > make_timestamp(?)", [created_at])[0][0])
+
+    def open_jobs(self) -> dict[str, int]:
+        """Return the number of open jobs by status."""
+        return dict(
+            self.query(
+                f"select status, count(*) from {SCHEMA}.jobs where status in {OPEN} and delisted_at is null "
+                "group by status"
+            )
+        )
+
+    def kept(self, rows: Sequence[Row]) -> dict[str, Row]:
+        """Return what the warehouse holds of these jobs, by id."""
+        if not rows:
+            return {}
+        times = [row.created_at for row in rows]
+        found = self.query(
+            f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[])) "
+            "and created_at between make_timestamp(?) and make_timestamp(?)",
+            [[row.id for row in rows], min(times), max(times)],
+        )
+        return {row[0]: Row(*row) for row in found}
+
+    def knows(self, ids: Sequence[str]) -> bool:
+        """Tell whether all these jobs are here and not delisted."""
+        sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and id in (select unnest(?::varchar[]))"
+        return self.has("jobs") and self.query(sql, [list(ids)])[0][0] == len(set(ids))
+
+    def rows(self, ids: Sequence[str]) -> list[Row]:
+        """Return jobs by id."""
+        found = self.query(
+            f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)]
+        )
+        return [Row(*row) for row in found]
+
+    def totals(self) -> Totals:
+        """Return what the warehouse holds now."""
+        if not self.has("jobs"):
+            return Totals(0, 0, Decimal(0))
+        rows = self.query(
+            f"select count(*), count(*) filter (status in {OPEN} and delisted_at is null), "
+            f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
+        )
+        return Totals(*rows[0])
+
+    def models(self) -> dict[str, tuple[str | None, int]]:
+        """Return model -> (modality, when the catalogue was asked); a null modality is a model it does not list."""
+        if not self.has("models"):
+            return {}
+        rows = self.query(f"select id, modality, epoch_us(synced_at) from {SCHEMA}.models")
+        return {identity: (modality, asked) for identity, modality, asked in rows}
+
+    # What a sync writes
+
+    def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
+        """Replace the catalogue of models; models that are only `named` by jobs get a row without anything else."""
+        self.connection.execute("begin")
+        self._create_models()
+        self.query(f"delete from {SCHEMA}.models")
+        by_id: dict[str, Mapping[str, Any]] = {name: {} for name in named}
+        by_id |= {model["id"]: model for model in models}
+        for identity, model in by_id.items():
+            numbers = [_number(model.get(name)) for name in ("costMin", "costMax")]
+            texts = [
+                value if isinstance(value := model.get(name), str) else None
+                for name in ("label", "modality", "pricingMode")
+            ]
+            self.query(
+                f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))",
+                [identity, *texts, *numbers, now],
+            )
+        self.connection.execute("commit")
+
+    def _create_models(self) -> None:
+        self.query(
+            f"create table if not exists {SCHEMA}.models (id VARCHAR, label VARCHAR, modality VARCHAR, "
+            "pricing_mode VARCHAR, cost_min DECIMAL(18,4), cost_max DECIMAL(18,4), synced_at TIMESTAMPTZ)"
+        )
+
+    def mark_seen(self, ids: Sequence[str], *, restart: bool = False) -> None:
+        """Remember that a full sync has seen these jobs; kept until it ends, also over a crash."""
+        if restart:
+            self.query(f"drop table if exists {SCHEMA}._full_sync_seen")
+        self.query(f"create table if not exists {SCHEMA}._full_sync_seen (id VARCHAR)")
+        self.query(f"insert into {SCHEMA}._full_sync_seen select unnest(?::varchar[])", [list(ids)])
+
+    def not_seen(self, scope: str, since: int | None) -> list[str]:
+        """Return the jobs that a full sync has not seen, though it read everything (back to `since`)."""
+        return [
+            row[0]
+            for row in self.query(
+                f"select id from {SCHEMA}.jobs anti join {SCHEMA}._full_sync_seen using (id) "
+                f"where delisted_at is null and {_in_scope(scope)} "
+                "and created_at >= make_timestamp(coalesce(?, -62135596800000000))",
+                [since],
+            )
+        ]
+
+    def pipeline(self) -> dlt.Pipeline:
+        """Return the dlt pipeline that loads into the load file, through its one connection."""
+        import dlt
+        from dlt.destinations import duckdb as destination
+
+        folder = self.working_folder
+        if "=" in str(folder):  # DuckDB would take a folder `key=value` for a partition
+            folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
+        return dlt.pipeline(
+            pipeline_name=PIPELINE,
+            pipelines_dir=str(folder),
+            destination=destination(self.connection, enable_dataset_name_normalization=True),
+            dataset_name=SCHEMA,
+        )
+
+    def record(self, run: Run) -> None:
+        """Add a row to `sync_runs`: this sync ended well. Tables that only a sync writes are made here."""
+        self._create_models()
+        self.query(f"drop table if exists {SCHEMA}._full_sync_seen")
+        columns = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
+        self.query(f"create table if not exists {SCHEMA}.sync_runs ({columns})")
+        values = ", ".join(
+            "make_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in RUN_COLUMNS.values()
+        )
+        self.query(f"insert into {SCHEMA}.sync_runs values ({values})", run)
+
+    def publish(self) -> None:
+        """Close the load file and put a copy of it in the place of the published one, in one step."""
+        self.close()
+        copy = self.load_file.with_name(f"{self.path.name}.publishing")
+        try:
+            mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+            _copy(self.load_file, copy)
+            copy.chmod(mode)
+            copy.replace(self.path)
+            # A reader that may write leaves a log; it belongs to the file that was replaced.
+            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            _fsync_folder(self.path.parent)
+            self._signature_file.write_text(_signature(self.path))
+        except OSError as problem:
+            copy.unlink(missing_ok=True)
+            raise ApiframeWarehouseError(
+                f"cannot publish {self.path}: {problem.strerror}; what was loaded is safe, run sync again"
+            ) from None
+
+    # The load file and the published file
+
+    def _restore(self) -> None:
+        published = self.path.exists() and self.path.stat().st_size > 0
+        if published:
+            _require_database(self.path)
+        loaded = (
+            self.load_file.exists() and self.load_file.stat().st_size > 0 and _is_database(self.load_file)
+        )
+        if not published or (loaded and self._is_ours()):
+            return
+        copy = self.load_file.with_name(f"{self.path.name}.restoring")
+        with _disk_errors(copy):
+            _copy(self.path, copy)
+            copy.chmod(0o600)
+            if loaded and _last_start(copy) <= _last_start(self.load_file):
+                copy.unlink()  # an older backup was put in place: the load file knows more
+                return
+            self.load_file.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            copy.replace(self.load_file)
+
+    def _is_ours(self) -> bool:
+        """Tell whether the published file is the one that the last sync published."""
+        try:
+            return self._signature_file.read_text() == _signature(self.path)
+        except OSError:
+            return False
+
+    def _discard_working_folder(self) -> None:
+        """Discard what a killed run left of dlt's own files: its state is restored from the load file."""
+        shutil.rmtree(self.working_folder, ignore_errors=True)
+
+
+_ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+
+
+def _in_scope(scope: str) -> str:
+    # The team's list holds the user's own jobs too; a row keeps the narrowest scope that listed it.
+    return "scope = 'user'" if scope == "user" else "true"
+
+
+def _number(value: object) -> Decimal | None:
+    number = Decimal(str(value)) if isinstance(value, (int, float, Decimal)) else None
+    return number if number is not None and abs(number) < 10**14 else None
+
+
+def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    try:
+        connection = duckdb.connect(
+            str(path),
+            read_only=read_only,
+            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"},
+        )
+    except duckdb.Error as problem:
+        raise ApiframeWarehouseError(f"cannot open {path}: {_first_line(problem)}") from None
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
+
+
+def _require_database(path: Path) -> None:
+    try:
+        if _is_database(path):
+            return
+    except OSError as problem:
+        raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from None
+    raise ConfigurationError(f"{path} is not a DuckDB database: set warehouse.path to another file")
+
+
+def _last_start(path: Path) -> int:
+    """Return when the last good sync in a file began; -1 where there is none."""
+    other = Warehouse(path)
+    other._connection = _open(path)
+    try:
+        run = other.last_run()
+    finally:
+        other.close()
+    return run.started_at if run else -1
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    target.touch(mode=0o600)
+    with source.open("rb") as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _signature(path: Path) -> str:
+    facts = path.stat()
+    return f"{facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().split("\n", 1)[0]
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Word the errors of disk and database for the person who reads them."""
+    try:
+        yield
+    except OSError as problem:
+        raise ApiframeWarehouseError(
+            f"cannot write {path}: {problem.strerror}; nothing is lost, run again"
+        ) from None
+    except duckdb.Error as problem:
+        raise ApiframeWarehouseError(f"the load file {path}: {_first_line(problem)}") from None
