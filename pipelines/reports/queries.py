@@ -1,0 +1,141 @@
+"""What report and notebooks ask of the views: figures of a period, in any time zone, as pandas frames.
+
+They count exactly as the views do (reports/README.md), so the same period gives the same totals everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.reports import macros, render
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+UNITS = ("day", "week", "month")
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days from `first` to `last`, both included, in `timezone`; `models` None is all, "" the null one."""
+
+    first: date
+    last: date
+    timezone: str = "UTC"
+    models: tuple[str, ...] | None = None
+
+    @property
+    def days(self) -> int:
+        """Days it covers."""
+        return (self.last - self.first).days + 1
+
+    def before(self) -> Period:
+        """Return as many days just before it."""
+        return replace(
+            self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1)
+        )
+
+    def unit(self) -> str:
+        """Return the unit that leaves bars wide enough to be told apart."""
+        return UNITS[(self.days > 120) + (self.days > 840)]
+
+
+PERIOD = """
+with period as (
+    select * replace ({local_day(created_at)} as day)
+    from reports.jobs
+    where {local_day(created_at)} between $first and $last
+        and ($models is null or list_contains($models, coalesce(model, '')))
+)
+"""
+
+MEASURES = """
+    max(modality) as modality,
+    count(*) as jobs,
+    count(*) filter (where is_finished) as finished,
+    count(*) filter (where is_failed) as failed,
+    count(*) filter (where is_cancelled) as cancelled,
+    count(*) filter (where is_open) as open,
+    count(*) filter (where is_unknown) as unknown,
+    sum(credits) as credits,
+    sum(credits_pending) as credits_pending,
+    sum(credits_refunded) as credits_refunded,
+    count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
+    coalesce(cast(sum(assets) as bigint), 0) as assets,
+    avg(credits) filter (where is_finished) as credits_per_finished_job,
+    sum(credits) filter (where is_finished and assets is not null)
+    / nullif(sum(assets) filter (where is_finished and credits is not null), 0) as credits_per_asset
+"""
+
+RATES = """
+    failed / nullif(failed + finished, 0) as failure_rate,
+    {wilson_low(failed, finished)} as failure_rate_low,
+    {wilson_high(failed, finished)} as failure_rate_high
+"""
+
+
+def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
+    """Return jobs, credits, assets and failure rates of a period, one row per value of `by`.
+
+    `by` names columns of reports.jobs, or a unit: the first day of the day, week (Monday) or month. Without
+    any there is one row. Sorted by time, then by credits and jobs, most first. Rates run from 0 to 1, credits
+    are Decimals, None where every cost is unknown.
+    """
+    keys = {key: f"cast(date_trunc('{key}', day) as date)" if key in UNITS else key for key in by}
+    listed = "".join(f"{expression} as {key}, " for key, expression in keys.items())
+    order = [key for key in by if key in UNITS]
+    order += ["credits desc nulls last", "jobs desc", *(f"{key} nulls last" for key in by if key not in UNITS)]
+    return frame(
+        connection,
+        f"{PERIOD}, counted as (select {listed}{MEASURES} from period "
+        + (f"group by {', '.join(keys.values())}" if by else "")
+        + f") select *, {RATES} from counted order by {', '.join(order)}",
+        period,
+    )
+
+
+def turnaround(connection: duckdb.DuckDBPyConnection, period: Period) -> pd.DataFrame:
+    """Return seconds from created_at to completed_at of finished jobs: model, jobs, p50_s to p99_s."""
+    percentiles = ", ".join(
+        f"percentile_cont(0.{p}) within group (order by turnaround_s) as p{p}_s" for p in (50, 90, 95, 99)
+    )
+    return frame(
+        connection,
+        f"{PERIOD} select model, count(*) as jobs, {percentiles} from period "
+        "where is_finished and turnaround_s is not null group by model order by p50_s desc, model nulls last",
+        period,
+    )
+
+
+def failure_reasons(connection: duckdb.DuckDBPyConnection, period: Period) -> pd.DataFrame:
+    """Return failure_reason, jobs, share (0 to 1), models, last_seen, example_error (the newest)."""
+    return frame(
+        connection,
+        PERIOD
+        + """
+        select
+            failure_reason, count(*) as jobs, count(*) / sum(count(*)) over () as share,
+            count(distinct coalesce(model, '')) as models, max(day) as last_seen,
+            arg_max(error, (created_at, id)) as example_error
+        from period where is_failed group by failure_reason order by jobs desc, failure_reason
+        """,
+        period,
+    )
+
+
+def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | None = None) -> pd.DataFrame:
+    """Run a query, its macros replaced, and return its rows; `period` gives $first, $last and $models."""
+    given: dict[str, Any] = {}
+    if period:
+        query = render(query, macros(period.timezone, []))
+        given = {
+            "first": period.first,
+            "last": period.last,
+            "models": None if period.models is None else list(period.models),
+        }
+    # Through Arrow: DuckDB's own way to pandas warns on times with a zone.
+    rows: pd.DataFrame = connection.sql(query, params=given).to_arrow_table().to_pandas()
+    return rows
