@@ -1,0 +1,9 @@
+"""A local Apiframe: the published protocol over HTTP, with jobs that live and change.
+
+Stands in for the real API in the demo, the tests and the benchmark. Binds to 127.0.0.1 only.
+"""
+
+from pipelines.sandbox.server import Request, Sandbox, serve
+from pipelines.sandbox.world import REMOVED
+
+__all__ = ["REMOVED", "Request", "Sandbox", "serve"]
