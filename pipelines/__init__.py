@@ -1,0 +1,1 @@
+"""Apiframe jobs in a DuckDB warehouse."""

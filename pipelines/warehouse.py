@@ -98,6 +98,13 @@ class Warehouse:
         self._signature_file = folder / f"{self.path.name}.published"
         self._connection: duckdb.DuckDBPyConnection | None = None
 
+    @classmethod
+    def over(cls, connection: duckdb.DuckDBPyConnection) -> Warehouse:
+        """Return the questions of a warehouse over a connection that is open already; it is not closed here."""
+        warehouse = cls(Path("warehouse.duckdb"))
+        warehouse._connection = connection
+        return warehouse
+
     @contextlib.contextmanager
     def lock(self, wait: float) -> Iterator[None]:
         """Hold this warehouse for one sync, or raise BusyError after `wait` seconds.
@@ -441,22 +448,17 @@ def _require_database(path: Path) -> None:
 
 def _last_start(path: Path) -> int:
     """Return when the last good sync in a file began; -1 where there is none."""
-    other = Warehouse(path)
-    other._connection = _open(path)
-    try:
-        run = other.last_run()
-    finally:
-        other.close()
+    with contextlib.closing(_open(path)) as connection:
+        run = Warehouse.over(connection).last_run()
     return run.started_at if run else -1
 
 
 def _copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
-    with source.open("rb") as reader, target.open("wb") as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-        writer.flush()
-        os.fsync(writer.fileno())
+    shutil.copyfile(source, target)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _fsync_folder(folder: Path) -> None:

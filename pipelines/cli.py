@@ -1,0 +1,430 @@
+"""The command `apiframe-warehouse`: options, output and exit codes; what it does lies in the other modules.
+
+dlt, duckdb, pandas and pyarrow are imported by the commands that need them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines import settings
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+
+if TYPE_CHECKING:
+    from pipelines.apiframe.reading import Reading
+    from pipelines.sync import Outcome
+
+LOG_SECONDS = 10.0
+
+
+def main() -> None:
+    """Run the command and exit with the code of the contract; every error is one line."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(standalone_mode=False, prog_name="apiframe-warehouse") or 0
+        sys.stdout.flush()
+    except ApiframeWarehouseError as problem:
+        code = _fail(str(problem), problem.exit_code, debug)
+    except click.ClickException as problem:
+        context = getattr(problem, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        code = _fail(problem.format_message().replace("\n", " ") + hint, 2, debug)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted; nothing is lost, run it again", 1, debug)
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing more to say, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as problem:
+        told = f"{type(problem).__name__}: {problem}".split("\n", 1)[0]
+        code = _fail(f"unexpected: {told}; nothing is lost, --debug shows where", 1, debug)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"apiframe-warehouse: {message}", err=True)
+    return code
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+class _Examples(click.Command):
+    """A command whose help ends with examples."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+def _command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.Command]:
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def call(*, debug: bool, **arguments: Any) -> Any:  # noqa: ARG001 - main() looks for it
+            return function(**arguments)
+
+        option = click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
+        return cli.command(name, cls=_Examples, epilog="\n".join(examples))(option(call))
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="apiframe-warehouse")
+def cli() -> None:
+    """Apiframe generation jobs in a DuckDB warehouse: what was spent, on what, and what failed.
+
+    Settings come from .dlt/config.toml, .dlt/secrets.toml and the environment.
+    """
+
+
+@_command(
+    "sync",
+    "apiframe-warehouse sync",
+    "apiframe-warehouse sync --since 2026-01-01      # a first load of this year only",
+    "apiframe-warehouse sync --full                  # read everything again and say what had drifted",
+)
+@click.option("--full", is_flag=True, help="Read everything again, repair it, and report what had drifted.")
+@click.option("--since", metavar="DATE", help="Limit a first load to jobs created since this day (UTC).")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86400),
+    default=60.0,
+    show_default=True,
+    help="How long to wait for another sync of this warehouse.",
+)
+@quiet_option
+@json_option
+def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_json: bool) -> None:
+    """Bring the warehouse up to date.
+
+    Reads new jobs and those that can still change, and publishes the result in one step: readers may keep the
+    file open.
+    """
+    from pipelines.sync import sync
+
+    chosen = settings.load()
+    chosen.require_key()
+    with _Progress(quiet=quiet) as progress:
+        outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
+    if as_json:
+        _print_json(_outcome_facts(outcome))
+    elif not quiet:
+        _print_outcome(outcome)
+
+
+@_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")
+@json_option
+def status_command(as_json: bool) -> None:
+    """Say what the warehouse holds and how fresh it is."""
+    from pipelines import status
+
+    found = status.facts(settings.load().path, int(time.time() * 1e6))
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo("\n".join(_status_lines(found)))
+
+
+@_command(
+    "query",
+    'apiframe-warehouse query "select model, sum(credits) from reports.jobs group by model"',
+    "apiframe-warehouse query --file spend.sql --format csv > spend.csv",
+    "echo 'from reports.daily_spend' | apiframe-warehouse query -",
+)
+@click.argument("sql", required=False)
+@click.option(
+    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read the SQL from a file (-: stdin)."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "markdown"]),
+    help="Default: a table on a terminal, csv in a pipe.",
+)
+@json_option
+def query_command(sql: str | None, file: str | None, form: str | None, as_json: bool) -> None:
+    """Run SQL on the warehouse, read-only.
+
+    SQL is the statement, or - to read it from standard input.
+    """
+    from pipelines import query
+    from pipelines.warehouse import connect_readonly
+
+    if (sql is None) == (file is None):
+        raise click.UsageError("give the SQL, or --file FILE")
+    if file is not None or sql == "-":
+        try:
+            with click.open_file(file or "-", encoding="utf-8") as opened:
+                sql = opened.read()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ConfigurationError(f"cannot read {file}: {problem}") from None
+    connection = connect_readonly(settings.load().path)
+    try:
+        result = query.run(connection, sql or "")
+    finally:
+        connection.close()
+    terminal = sys.stdout.isatty()
+    form = "json" if as_json else form or ("table" if terminal else "csv")
+    width = click.get_terminal_size_columns() if terminal else None
+    click.echo(query.render(result, form, width))
+
+
+@_command(
+    "report",
+    "apiframe-warehouse report",
+    "apiframe-warehouse report --days 7 --output week.html",
+    "apiframe-warehouse report --from 2026-10-01 --to 2026-10-31",
+)
+@click.option(
+    "--days", type=click.IntRange(1, 3660), help="The last so many days, today included.  [default: 30]"
+)
+@click.option("--from", "first", metavar="DATE", help="The first day.")
+@click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
+@click.option("--output", type=click.Path(dir_okay=False), help="[default: report.html beside the warehouse]")
+@json_option
+def report_command(
+    days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool
+) -> None:
+    """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
+    from zoneinfo import ZoneInfo
+
+    from pipelines.report import write_report
+    from pipelines.warehouse import connect_readonly
+
+    chosen = settings.load()
+    if days is not None and first is not None:
+        raise click.UsageError("give --days or --from, not both")
+    now = datetime.now(UTC)
+    last_day = _day(last) if last else now.astimezone(ZoneInfo(chosen.timezone)).date()
+    first_day = _day(first) if first else last_day - timedelta(days=(days or 30) - 1)
+    if first_day > last_day:
+        raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
+    target = Path(output) if output else chosen.path.with_name("report.html")
+    connection = connect_readonly(chosen.path)
+    try:
+        headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
+    finally:
+        connection.close()
+    if as_json:
+        _print_json({"path": str(target), **headline})
+    else:
+        click.echo(f"{first_day} to {last_day}: {target}")
+
+
+@_command(
+    "check",
+    "apiframe-warehouse check || mail -s 'Apiframe' me@example.com",
+    "apiframe-warehouse check --notify --json",
+)
+@click.option("--notify", is_flag=True, help="Send breaches to Slack (runtime.slack_incoming_hook).")
+@quiet_option
+@json_option
+def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
+    """Compare freshness, failures, spend, stuck jobs and webhooks with the thresholds in checks.*; exit 5 on a breach."""
+    from pipelines import checks
+    from pipelines.warehouse import connect_readonly
+
+    chosen = settings.load()
+    if notify and not chosen.slack_hook:
+        raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
+    connection = connect_readonly(chosen.path) if chosen.path.exists() else None
+    try:
+        findings = checks.run_checks(connection, chosen, datetime.now(UTC))
+    finally:
+        if connection is not None:
+            connection.close()
+    failing = [finding for finding in findings if finding.state in ("breached", "unmeasured")]
+    if as_json:
+        _print_json({"breached": bool(failing), "checks": [checks.facts(finding) for finding in findings]})
+    elif not quiet:
+        for finding in findings:
+            click.echo(f"{finding.state:10}  {finding.message}")
+    if notify and failing and chosen.slack_hook:
+        checks.notify(failing, chosen.slack_hook)
+    return 5 if failing else 0
+
+
+@_command("sandbox", "apiframe-warehouse sandbox --port 8080", "apiframe-warehouse sandbox --port 0 --json")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(0, 10_000_000),
+    default=20_000,
+    show_default=True,
+    help="Jobs to begin with.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same jobs.")
+@json_option
+def sandbox_command(port: int, jobs: int, seed: int, as_json: bool) -> None:
+    """Serve a local Apiframe, with jobs that live and change, until it is interrupted."""
+    from pipelines.sandbox.server import serve
+
+    try:
+        serve(port, jobs, seed, as_json, sys.stdout)
+    except OSError as problem:
+        raise ConfigurationError(f"cannot serve on port {port}: {problem.strerror}") from None
+
+
+@_command("demo", "apiframe-warehouse demo")
+def demo_command() -> None:
+    """See it work on a local sandbox, in data/demo.duckdb: no key, no network, no real warehouse touched."""
+    from pipelines import demo
+
+    demo.run(_Progress, _print_outcome)
+
+
+class _Progress:
+    """Shows how a sync goes on: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.logged = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, reading: Reading) -> None:
+        from pipelines.apiframe.records import moment
+
+        back_to = f"back to {moment(reading.oldest):%Y-%m-%d}" if reading.oldest is not None else ""
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            if self.bar is None:
+                from tqdm import tqdm
+
+                self.bar = tqdm(desc="reading", unit=" jobs", unit_scale=True, leave=False, file=sys.stderr)
+            self.bar.set_postfix_str(back_to, refresh=False)
+            self.bar.update(reading.jobs_read - self.bar.n)
+        elif time.monotonic() - self.logged > LOG_SECONDS:
+            self.logged = time.monotonic()
+            click.echo(f"reading: {reading.jobs_read:,} jobs {back_to}", err=True)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    run = outcome.run
+    parts = [
+        f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
+        f"{run.open_jobs:,} still open",
+        f"{_credits(outcome.credits_added)} credits",
+        f"{run.requests:,} request{'s' if run.requests != 1 else ''}, {outcome.seconds:.1f} s",
+        _shown(outcome.path),
+    ]
+    click.echo(" · ".join(parts))
+    if run.mode == "full":
+        fields = ", ".join(f"{name} {count:,}" for name, count in outcome.drift.items())
+        click.echo(f"{outcome.drifted:,} jobs had drifted" + (f" ({fields})" if fields else ""))
+    if outcome.delisted:
+        click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
+    for note in outcome.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _credits(amount: Any) -> str:
+    text = f"{amount:+,.4f}".rstrip("0").rstrip(".")
+    return "no" if text in ("+0", "-0") else text
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    from pipelines.status import run_facts
+
+    return {
+        **run_facts(outcome.run),
+        "jobs": outcome.jobs,
+        "credits_added": outcome.credits_added,
+        "seconds": round(outcome.seconds, 3),
+        "path": str(outcome.path),
+        "drifted": outcome.drifted,
+        "drift": outcome.drift,
+        "delisted": outcome.delisted,
+        "throttled": outcome.throttled,
+        "notes": outcome.notes,
+    }
+
+
+def _status_lines(found: dict[str, Any]) -> list[str]:
+    first_load = found.get("first_load")
+    if first_load is not None:
+        if first_load["running"]:
+            return ["a first load is running; nothing is published yet"]
+        reached = f", back to {first_load['back_to'][:10]}" if first_load["back_to"] else ""
+        return [
+            f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"
+        ]
+    run, oldest = found["last_sync"], found["oldest_open_job"]
+    statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
+    lines = {
+        "warehouse": f"{_shown(Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
+        "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {run['requests']:,} requests)",
+        "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
+        "newest job": found["newest_job"] or "none",
+        "open jobs": f"{found['open_jobs']:,}",
+        "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})"
+        if oldest
+        else "none",
+        "high-water mark": found["high_water_mark"] or "none",
+    }
+    from pipelines.query import printable
+
+    return [f"{name:16}{printable(value)}" for name, value in lines.items()]
+
+
+def _ago(seconds: int) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    from pipelines.apiframe.records import encode
+
+    click.echo(encode(facts))
+
+
+def _since(text: str | None) -> int | None:
+    from pipelines.apiframe.records import timestamp
+
+    try:
+        return timestamp(text) if text is not None else None
+    except ValueError:
+        raise ConfigurationError(f"--since {text!r}: must be a day like 2026-01-31") from None
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{text!r}: must be a day like 2026-01-31") from None

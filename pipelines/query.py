@@ -1,0 +1,119 @@
+"""Ad-hoc SQL on the published file, read-only, rendered for people and programs.
+
+Values are hostile text: what goes to a terminal has no control characters. Credits stay decimals.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import duckdb
+import orjson
+
+from pipelines.apiframe.records import encode
+from pipelines.errors import ConfigurationError
+
+MOST_ROWS = 200  # of a table for people; the other formats have all
+NARROWEST = 4
+
+
+class Result(NamedTuple):
+    """Column names and rows of Python values."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def run(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
+    """Run SQL and return what the last statement gives. Raises ConfigurationError with DuckDB's own words."""
+    try:
+        table = connection.execute(sql).to_arrow_table()
+    except duckdb.Error as problem:
+        raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
+    columns = [column.to_pylist() for column in table.columns]
+    return Result(table.column_names, list(zip(*columns, strict=True)))
+
+
+def render(result: Result, form: str, width: int | None = None) -> str:
+    """Return a result as text. `form` is table, csv, json or markdown; `width` the columns of the terminal."""
+    if form == "json":
+        return encode([dict(zip(result.columns, map(_plain, row), strict=True)) for row in result.rows])
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(result.columns)
+        writer.writerows([_text(value) for value in row] for row in result.rows)
+        return text.getvalue().rstrip("\n")
+    rows = result.rows if form == "markdown" else result.rows[:MOST_ROWS]
+    cells = [[printable(_text(value)) for value in row] for row in rows]
+    numeric = [
+        bool(rows) and all(isinstance(row[place], (int, float, Decimal, type(None))) for row in rows)
+        for place in range(len(result.columns))
+    ]
+    names = [printable(name) for name in result.columns]
+    if form == "markdown":
+        lines = [names, ["--:" if number else "---" for number in numeric]]
+        lines += [[cell.replace("|", "\\|") for cell in row] for row in cells]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _table(names, cells, numeric, width, len(result.rows))
+
+
+def printable(text: str) -> str:
+    """Return text as one line without control characters (no escape sequence reaches a terminal)."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _table(
+    names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int
+) -> str:
+    widths = [max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(names)]
+    if width is not None:
+        while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
+            widths[widths.index(max(widths))] -= 1
+    lines = [names, ["-" * width for width in widths], *cells]
+    text = [
+        "  ".join(
+            _fit(cell, size).rjust(size) if number else _fit(cell, size).ljust(size)
+            for cell, size, number in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    if rows > len(cells):
+        text.append(f"… {rows - len(cells):,} more rows (--format csv has all {rows:,})")
+    return "\n".join(text)
+
+
+def _fit(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value == value.to_integral() else format(value, "f")
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond else "seconds")
+    if isinstance(value, (dict, list)):
+        return encode(_plain(value))
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: decimals as exact numbers, times as ISO text."""
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return Decimal(value)
+    if value is None or isinstance(value, (str, int, float, bool, Decimal, orjson.Fragment)):
+        return value
+    return str(value) if not isinstance(value, timedelta) else value.total_seconds()
