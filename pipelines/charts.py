@@ -13,6 +13,8 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
+from pipelines.reports.queries import label
+
 # Each has a contrast of 3:1 or more on white and on the dark page.
 COLOURS = ["#3b7dbf", "#cf6d17", "#3d9147", "#9564b5", "#24918b", "#9c6b4a", "#b8577f"]
 GREY, BLUE, RED = "#7d858f", COLOURS[0], "#cf4d52"
@@ -94,7 +96,7 @@ def failure_rates(frame: pd.DataFrame, width: Width = 900) -> Chart:
     rate = alt.X("failure_rate:Q", title=title, scale=alt.Scale(zero=True))
     return _fit(
         base.mark_rule(strokeWidth=6, opacity=0.45, color=RED, strokeCap="round").encode(
-            x=alt.X("failure_rate_low:Q", title=title), x2="failure_rate_high:Q"
+            x=alt.X("failure_rate_low:Q", title=title, axis=_figures(width)), x2="failure_rate_high:Q"
         )
         + base.mark_point(filled=True, size=70, color=RED, opacity=1).encode(x=rate),
         width,
@@ -107,19 +109,15 @@ def read_failure_rates(frame: pd.DataFrame) -> str:
     data = _ended(frame)
     if data.empty:
         return "No job has finished or failed in this period."
+    rate = data["failed"].sum() / data["ended"].sum()
+    overall = f"{percent(rate)} of the {number(data['ended'].sum())} jobs that ended failed"
     worst = data.sort_values(["failure_rate_low", "ended"], ascending=False).iloc[0]
-    others = data.drop(worst.name)
-    rest = others["failed"].sum() / others["ended"].sum() if len(others) else None
-    sentence = (
-        f"{label(worst['model'])} failed in {percent(worst['failure_rate'])} of {number(worst['ended'])} "
-        f"ended jobs (95 % interval {percent(worst['failure_rate_low'])} to "
-        f"{percent(worst['failure_rate_high'])})"
-    )
-    if rest is None:
-        return sentence + "."
-    surely = worst["failure_rate_low"] > rest
-    return f"{sentence}, all other models together in {percent(rest)}: " + (
-        "more than chance explains." if surely else "chance may explain the difference."
+    if worst["failure_rate_low"] <= rate:
+        return f"{overall}. No model's interval lies wholly above that."
+    return (
+        f"{overall}. The interval of {label(worst['model'])} lies wholly above that: "
+        f"{percent(worst['failure_rate'])} of {number(worst['ended'])}, at least "
+        f"{percent(worst['failure_rate_low'])}."
     )
 
 
@@ -160,11 +158,15 @@ def read_failure_rate_over_time(frame: pd.DataFrame, unit: str) -> str:
         return "No job has finished or failed in this period."
     worst = data.sort_values("failure_rate_low", ascending=False).iloc[0]
     rate = data["failed"].sum() / data["ended"].sum()
-    return (
-        f"{percent(rate)} of the {number(data['ended'].sum())} jobs that ended failed. The {unit} to "
-        f"look at is {worst[unit]}: {percent(worst['failure_rate'])} of {number(worst['ended'])}. "
-        "The pale bars are 95 % intervals: few jobs, long bar."
-    )
+    if worst["failure_rate_low"] <= rate:
+        found = f"No {unit}'s interval lies wholly above the {percent(rate)} of the whole period."
+    else:
+        found = (
+            f"The {unit} {'of' if unit == 'day' else 'from'} {worst[unit]} stands out: "
+            f"{percent(worst['failure_rate'])} of {number(worst['ended'])} ended jobs, against "
+            f"{percent(rate)} over the whole period."
+        )
+    return found + " The pale bars are 95 % intervals: few jobs, long bar."
 
 
 def failure_reasons(frame: pd.DataFrame, width: Width = 900) -> Chart:
@@ -172,7 +174,7 @@ def failure_reasons(frame: pd.DataFrame, width: Width = 900) -> Chart:
     data = frame.head(ROWS_SHOWN)
     data = data.assign(reason=labels(data["failure_reason"]), text=data["share"].map(percent))
     base = alt.Chart(data[["reason", "jobs", "text"]]).encode(
-        x=alt.X("jobs:Q", title="failed jobs", axis=alt.Axis(format=",~r", tickMinStep=1)),
+        x=alt.X("jobs:Q", title="failed jobs", axis=_figures(width)),
         y=_names("reason", list(data["reason"]), width),
         tooltip=[
             "reason:N",
@@ -222,7 +224,7 @@ def turnaround(frame: pd.DataFrame, width: Width = 900) -> Chart:
     )
     return _fit(
         base.mark_rule(strokeWidth=6, opacity=0.45, color=BLUE, strokeCap="round").encode(
-            x=alt.X("p50_s:Q", title=title), x2="p95_s:Q"
+            x=alt.X("p50_s:Q", title=title, axis=_figures(width)), x2="p95_s:Q"
         )
         + base.mark_point(filled=True, size=70, color=BLUE, opacity=1).encode(
             x=alt.X("p50_s:Q", title=title, scale=alt.Scale(zero=True))
@@ -258,6 +260,7 @@ def svg(chart: Chart, name: str, title: str, description: str) -> str:
             labelColor=muted,
             titleColor=muted,
             titleFontWeight="normal",
+            titlePadding=12,
             gridColor=line,
             domainColor=line,
             tickColor=line,
@@ -277,13 +280,6 @@ def svg(chart: Chart, name: str, title: str, description: str) -> str:
         picture,
         count=1,
     )
-
-
-def label(text: object, length: int = 28) -> str:
-    """Return one printable line of at most `length` characters; a missing or blank name is "(none)"."""
-    kept = "" if pd.isna(text) else str(text)[: 4 * length]  # type: ignore[call-overload]
-    kept = " ".join("".join(c if c.isprintable() else " " for c in kept).split())
-    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(none)"
 
 
 def labels(values: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -356,11 +352,17 @@ def _names(column: str, order: list[str], width: Width) -> alt.Y:
     )
 
 
+def _figures(width: Width) -> alt.Axis:
+    return alt.Axis(format=",~r", tickMinStep=1, tickCount=4 if _narrow(width) else 10)
+
+
 def _narrow(width: Width) -> bool:
     return isinstance(width, int) and width < 500
 
 
 def _fit(chart: Any, width: Width, height: int) -> Chart:
     size = alt.AutoSizeParams(type="fit", contains="padding")
-    fitted: Chart = chart.properties(width=width, height=height, autosize=size)
+    # The font on the reader's machine may be wider than the one measured here.
+    padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
+    fitted: Chart = chart.properties(width=width, height=height, autosize=size, padding=padding)
     return fitted

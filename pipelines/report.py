@@ -18,10 +18,10 @@ import duckdb
 import pandas as pd
 
 from pipelines import charts
-from pipelines.charts import label, number, percent, seconds
+from pipelines.charts import number, percent, seconds
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.reports import queries
-from pipelines.reports.queries import Period
+from pipelines.reports.queries import Period, label
 
 ROWS_SHOWN = 25  # of a table; the rest is summed up in a line under it
 HEADLINES = (
@@ -440,7 +440,7 @@ dt, dd {{ margin: 0; color: var(--muted); font-size: 13px }}
 dt + dd {{ color: var(--fg); font-size: 24px; font-weight: 600; line-height: 1.3 }}
 figure {{ margin: 16px 0 24px }}
 figcaption {{ margin-top: 6px; overflow-wrap: anywhere }}
-svg {{ display: block; max-width: 100%; height: auto }}
+svg {{ display: block; max-width: 100%; height: auto; overflow: visible }}
 .narrow {{ display: none }}
 .table {{ overflow-x: auto; margin: 12px 0 }}
 table {{ border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums }}
@@ -454,6 +454,7 @@ td.n {{ white-space: nowrap }}
 .n {{ text-align: right }}
 @media (max-width: 640px) {{
   dl {{ grid-template-columns: repeat(2, 1fr) }}
+  table {{ min-width: 640px }}
   .wide {{ display: none }}
   .narrow {{ display: block }}
 }}

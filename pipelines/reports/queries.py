@@ -87,7 +87,11 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
     keys = {key: f"cast(date_trunc('{key}', day) as date)" if key in UNITS else key for key in by}
     listed = "".join(f"{expression} as {key}, " for key, expression in keys.items())
     order = [key for key in by if key in UNITS]
-    order += ["credits desc nulls last", "jobs desc", *(f"{key} nulls last" for key in by if key not in UNITS)]
+    order += [
+        "credits desc nulls last",
+        "jobs desc",
+        *(f"{key} nulls last" for key in by if key not in UNITS),
+    ]
     return frame(
         connection,
         f"{PERIOD}, counted as (select {listed}{MEASURES} from period "
@@ -139,3 +143,13 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
     # Through Arrow: DuckDB's own way to pandas warns on times with a zone.
     rows: pd.DataFrame = connection.sql(query, params=given).to_arrow_table().to_pandas()
     return rows
+
+
+def label(text: Any, length: int = 28) -> str:
+    """Return one printable line of at most `length` characters for a name or message that the API gave.
+
+    A missing or blank one is "(none)". The line is plain text: escape it where it becomes HTML.
+    """
+    kept = "" if text is None or text != text else str(text)[: 4 * length]
+    kept = " ".join("".join(c if c.isprintable() else " " for c in kept).split())
+    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(none)"

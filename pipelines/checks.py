@@ -1,0 +1,217 @@
+"""Thresholds on freshness, failure rates, the month's credits, stuck jobs and webhooks.
+
+Says what it measured whether or not anything is wrong; what it cannot measure is a finding too. Exit codes
+are the command's business.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from html import escape
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from pipelines.errors import ApiframeWarehouseError
+from pipelines.reports import macros, render
+from pipelines.reports.queries import label
+from pipelines.settings import Settings
+
+State = Literal["ok", "warning", "breached", "unmeasured"]
+CHECKS = ("last_sync", "failure_rate", "monthly_credits", "stuck_jobs", "webhook_failures")
+WARN_AT = Decimal("0.8")  # of the month's budget
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check measured: ages in seconds, rates from 0 to 1. `message` is one line of plain text."""
+
+    check: str
+    state: State
+    measured: float | None
+    threshold: float | None
+    message: str
+
+
+def run_checks(
+    connection: duckdb.DuckDBPyConnection | None, settings: Settings, now: datetime
+) -> list[Finding]:
+    """Run every check against the views; `connection` is None where there is no warehouse."""
+    if connection is None:
+        return _unmeasured("there is no warehouse yet; run sync")
+    try:
+        [(synced_at,)] = _rows(connection, "select epoch(last_sync_at) from reports.freshness")
+        if synced_at is None:
+            return _unmeasured("no sync has ended well yet; run sync")
+        return [
+            _last_sync(now.timestamp() - synced_at, settings),
+            *_failure_rates(connection, settings, now),
+            _monthly_credits(connection, settings, now),
+            _stuck_jobs(connection, settings, now),
+            _webhooks(connection, settings, now),
+        ]
+    except duckdb.CatalogException:
+        return _unmeasured("the warehouse has no views yet; run sync")
+
+
+def notify(findings: list[Finding], hook: str) -> None:
+    """Send what is not in order to Slack, in one message; nothing where all is well. Never shows the hook."""
+    lines = [f"{finding.state}: {finding.message}" for finding in findings if finding.state != "ok"]
+    if not lines:
+        return
+    from dlt.common.runtime.slack import send_slack_message  # half a second that only a breach costs
+
+    text = escape("\n".join(["Apiframe warehouse", *lines]), quote=False)
+    try:
+        send_slack_message(hook, text, is_markdown=False)
+    except Exception as problem:
+        # The message of the fault holds the address, and so does its traceback.
+        raise ApiframeWarehouseError(
+            f"Slack did not take the message ({type(problem).__name__}): see runtime.slack_incoming_hook"
+        ) from None
+
+
+def _unmeasured(reason: str) -> list[Finding]:
+    return [Finding(check, "unmeasured", None, None, f"not measured: {reason}") for check in CHECKS]
+
+
+def _last_sync(age: float, settings: Settings) -> Finding:
+    most = settings.max_age.total_seconds()
+    return Finding(
+        "last_sync",
+        "breached" if age > most else "ok",
+        age,
+        most,
+        f"the last good sync ended {_hours(age)} ago (at most {_hours(most)})",
+    )
+
+
+def _failure_rates(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> list[Finding]:
+    """Return each model whose interval lies above the threshold, else the highest one that was measured."""
+    rows = _rows(
+        connection,
+        """
+        with counted as (
+            select
+                model,
+                count(*) filter (where is_failed) as failed,
+                count(*) filter (where is_finished) as finished
+            from reports.jobs where created_at >= cast($since as timestamptz) group by model
+        )
+        select model, failed, failed + finished, {wilson_low(failed, finished)} as low
+        from counted where failed + finished >= $least order by low desc, model nulls last
+        """,
+        since=_text(now - settings.failure_window),
+        least=settings.failure_min_jobs,
+    )
+    window = f"in the last {_hours(settings.failure_window.total_seconds())}"
+    if not rows:
+        return [
+            Finding(
+                "failure_rate",
+                "ok",
+                None,
+                settings.failure_rate,
+                f"no model has {settings.failure_min_jobs} finished or failed jobs {window}",
+            )
+        ]
+    findings = [
+        Finding(
+            "failure_rate",
+            "breached" if low > settings.failure_rate else "ok",
+            failed / ended,
+            settings.failure_rate,
+            f"{label(model, 60)} failed in {_percent(failed / ended)} of {ended:,} jobs {window}; the lower end "
+            f"of the 95 % interval is {_percent(low)} (at most {_percent(settings.failure_rate)})",
+        )
+        for model, failed, ended, low in rows
+    ]
+    return [finding for finding in findings if finding.state == "breached"] or findings[:1]
+
+
+def _monthly_credits(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:
+    local = now.astimezone(ZoneInfo(settings.timezone))
+    first = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = (first + timedelta(days=32)).replace(day=1)
+    [(spent, unknown)] = _rows(
+        connection,
+        """
+        select coalesce(sum(credits), 0), count(*) filter (where is_cost_unknown)
+        from reports.jobs where {local_day(created_at)} between $first and $today
+        """,
+        settings.timezone,
+        first=first.date(),
+        today=local.date(),
+    )
+    passed = (now.timestamp() - first.timestamp()) / (following.timestamp() - first.timestamp())
+    budget = settings.monthly_credits
+    message = f"{spent:,.0f} credits spent in {local:%Y-%m}"
+    if passed > 0:
+        message += f", {float(spent) / passed:,.0f} by its end at this pace"
+    if unknown:
+        message += f", without {unknown:,} jobs of unknown cost"
+    message += f" (budget {budget:,.0f})" if budget else " (no budget set)"
+    state: State = "ok"
+    if budget and spent >= WARN_AT * budget:
+        state = "breached" if spent >= budget else "warning"
+    return Finding("monthly_credits", state, float(spent), float(budget) if budget else None, message)
+
+
+def _stuck_jobs(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:
+    [(stuck, open_jobs, oldest)] = _rows(
+        connection,
+        """
+        with aged as (
+            select {seconds(created_at, cast($now as timestamptz))} as age_s, stuck_after_s
+            from reports.open_jobs
+        )
+        select count(*) filter (where age_s > stuck_after_s), count(*), max(age_s) from aged
+        """,
+        now=_text(now),
+    )
+    message = f"{stuck:,} of {open_jobs:,} open jobs are stuck (at most {settings.stuck_jobs:,})"
+    if stuck:
+        message += f"; the oldest is {_hours(oldest)} old"
+    state: State = "breached" if stuck > settings.stuck_jobs else "ok"
+    return Finding("stuck_jobs", state, stuck, settings.stuck_jobs, message)
+
+
+def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:
+    [(failed, ended)] = _rows(
+        connection,
+        """
+        select count(*) filter (where webhook_status = 'failed'), count(*)
+        from reports.jobs where created_at >= cast($since as timestamptz) and webhook_status <> 'pending'
+        """,
+        since=_text(now - settings.failure_window),
+    )
+    rate = failed / ended if ended else None
+    window = f"in the last {_hours(settings.failure_window.total_seconds())}"
+    return Finding(
+        "webhook_failures",
+        "breached" if rate is not None and rate > settings.webhook_failure_rate else "ok",
+        rate,
+        settings.webhook_failure_rate,
+        f"{failed:,} of {ended:,} webhooks {window} failed (at most {_percent(settings.webhook_failure_rate)})",
+    )
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, query: str, timezone: str = "UTC", **given: Any
+) -> list[tuple[Any, ...]]:
+    return connection.execute(render(query, macros(timezone, [])), given).fetchall()
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 7200:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} d"
