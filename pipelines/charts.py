@@ -246,6 +246,53 @@ def read_turnaround(frame: pd.DataFrame) -> str:
     )
 
 
+def spend_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what a notebook shows of a summary by model: labelled, with units in the headers."""
+    return pd.DataFrame(
+        {
+            "model": labels(frame["model"]),
+            "kind": frame["modality"],
+            "jobs": frame["jobs"],
+            "credits": frame["credits"].astype(float),
+            "credits per finished job": frame["credits_per_finished_job"].astype(float).round(2),
+            "credits per file": frame["credits_per_asset"].astype(float).round(2),
+            "pending (credits)": frame["credits_pending"].astype(float),
+            "cost unknown (jobs)": frame["jobs_cost_unknown"],
+        }
+    )
+
+
+def reliability_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what a notebook shows of outcomes by model: labelled, with units in the headers."""
+    return pd.DataFrame(
+        {
+            "model": labels(frame["model"]),
+            "finished (jobs)": frame["finished"],
+            "failed (jobs)": frame["failed"],
+            "failed (%)": (100 * frame["failure_rate"]).round(1),
+            "at least (%)": (100 * frame["failure_rate_low"]).round(1),
+            "at most (%)": (100 * frame["failure_rate_high"]).round(1),
+            "cancelled (jobs)": frame["cancelled"],
+            "open (jobs)": frame["open"],
+            "unknown (jobs)": frame["unknown"],
+        }
+    )
+
+
+def reasons_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what a notebook shows of failure reasons: labelled, with units in the headers."""
+    return pd.DataFrame(
+        {
+            "reason": labels(frame["failure_reason"]),
+            "jobs": frame["jobs"],
+            "share (%)": (100 * frame["share"]).round(1),
+            "models": frame["models"],
+            "last seen": frame["last_seen"],
+            "newest message": frame["example_error"].map(lambda error: label(error, 160)),
+        }
+    )
+
+
 def svg(chart: Chart, name: str, title: str, description: str) -> str:
     """Return the chart as inline SVG with a text alternative; `name` keeps its ids apart from others'.
 

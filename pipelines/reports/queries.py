@@ -43,6 +43,17 @@ class Period:
         return UNITS[(self.days > 120) + (self.days > 840)]
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What there is to choose from; days are those of the views, models the most used first."""
+
+    oldest: date
+    newest: date
+    synced: str | None
+    models: pd.Series[Any]
+    zones: list[str]
+
+
 PERIOD = """
 with period as (
     select * replace ({local_day(created_at)} as day)
@@ -75,6 +86,19 @@ RATES = """
     {wilson_low(failed, finished)} as failure_rate_low,
     {wilson_high(failed, finished)} as failure_rate_high
 """
+
+
+def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
+    """Return what the warehouse covers, or None where it holds no jobs."""
+    [(oldest, newest, synced)] = connection.execute(
+        "select (select min(day) from reports.jobs), (select max(day) from reports.jobs), "
+        "(select strftime(last_sync_at, '%Y-%m-%d %H:%M') from reports.freshness)"
+    ).fetchall()
+    if oldest is None:
+        return None
+    models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
+    zones = connection.execute("select name from pg_timezone_names() order by name").fetchall()
+    return Extent(oldest, newest, synced, models["model"], [name for (name,) in zones])
 
 
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
