@@ -82,6 +82,13 @@ def rhythm(at_ms: int) -> float:
 BUSIEST = max(_OF_DAY) * 24 / sum(_OF_DAY) * max(_OF_WEEK) * 7 / sum(_OF_WEEK)
 
 
+def bad_day(now_ms: int, days: int) -> int:
+    """When the bad day began: a Tuesday one to two weeks ago, or halfway back in a shorter history."""
+    today = now_ms // DAY_MS
+    ago = 7 + (today + 2) % 7
+    return (today - (ago if ago < days else days // 2)) * DAY_MS
+
+
 def shares(mix: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The models' shares (older half, newer half) of a named mix: usual, equal, one60 or changed."""
     ten = len(MODELS) - 10

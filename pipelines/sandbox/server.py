@@ -31,7 +31,17 @@ import orjson
 
 from pipelines.sandbox.catalogue import MODELS
 from pipelines.sandbox.faults import Fault, Faults
-from pipelines.sandbox.world import MINE, OTHERS, STATUSES, Job, Position, World, milliseconds, uuid_text
+from pipelines.sandbox.world import (
+    FOREVER,
+    MINE,
+    OTHERS,
+    STATUSES,
+    Job,
+    Position,
+    World,
+    milliseconds,
+    uuid_text,
+)
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _STARTING_CREDITS: Final = 250_000
@@ -141,8 +151,8 @@ class Sandbox:
         self._ids = {name: _uuid(f"{name} {seed}") for name in ("team", self.api_key, self.member_key)}
         self.latency = latency
         self.rate_limit: float | None = None
-        self.order = "newest"
-        self.cursors = "position"
+        self._order = "newest"
+        self._cursors = "position"
         self.ignore_filters = False
         self.on_request: Callable[[Request], object] | None = None
         self.requests: list[Request] = []
@@ -243,7 +253,8 @@ class Sandbox:
         with self._lock:
             self._tick()
             owner = None if scope == "team" else MINE
-            return [self._world.render(row) for row in self._rows(Filter(owner, None, None, None))]
+            rows = self._world.page(owner, None, None, None, FOREVER)
+            return [self._world.render(row) for row in rows]
 
     # What clients did, and what is done to them
 
@@ -265,6 +276,28 @@ class Sandbox:
         """From now on every cursor issued so far is refused."""
         with self._lock:
             self._epoch += 1
+
+    @property
+    def order(self) -> str:
+        """The order of the list: newest, oldest or shuffled."""
+        return self._order
+
+    @order.setter
+    def order(self, order: str) -> None:
+        self._order = _known(order, _ORDERS)
+
+    @property
+    def cursors(self) -> str:
+        """What is made of a cursor that comes from a list filtered otherwise.
+
+        position: a place in any list; offset: a number of jobs to skip (its own lists too); bound: refused;
+        keeps_filter: the cursor's filter wins; restart: the top; second: a place cut to the whole second.
+        """
+        return self._cursors
+
+    @cursors.setter
+    def cursors(self, cursors: str) -> None:
+        self._cursors = _known(cursors, _CURSORS)
 
     # Answers; the handler calls these
 
@@ -380,7 +413,7 @@ class Sandbox:
             return {"jobs": [], "nextCursor": again.text(), "hasMore": True}
         last = self._world.position(rows[-1]) if rows else after
         cursor = Cursor(self._epoch, last, offset + len(rows), narrowed, 0).text() if more else None
-        jobs = [self._world.render(row) for row in rows]
+        jobs = [self._world.encoded(row) for row in rows]
         if fault == "unordered":
             jobs.reverse()
         page: Job = {"jobs": jobs, "nextCursor": cursor, "hasMore": more}
@@ -418,8 +451,6 @@ class Sandbox:
 
     def _slice(self, narrowed: Filter, after: Position | None, offset: int, size: int) -> list[int]:
         owner, status, model, search = narrowed
-        if self.order not in _ORDERS or self.cursors not in _CURSORS:
-            raise ValueError(f"order is one of {_ORDERS}, cursors one of {_CURSORS}")
         if search is None and self.order == "newest" and self.cursors != "offset":
             return self._world.page(owner, status, model, after, size)
         rows = self._rows(narrowed)
@@ -432,7 +463,7 @@ class Sandbox:
     def _rows(self, narrowed: Filter) -> list[int]:
         """Every row of a list, in the order that is served."""
         owner, status, model, search = narrowed
-        rows = self._world.page(owner, status, model, None, 1 << 62)
+        rows = self._world.page(owner, status, model, None, FOREVER)
         if search is not None:
             rows = [row for row in rows if self._world.id(row) == search.lower()]
         if self.order != "newest":
@@ -446,6 +477,12 @@ class Sandbox:
         if self.order == "shuffled":
             return number * 0x9E3779B97F4A7C15 & (1 << 61) - 1, number
         return -created, -number
+
+
+def _known(value: str, values: tuple[str, ...]) -> str:
+    if value not in values:
+        raise ValueError(f"{value!r} is none of {', '.join(values)}")
+    return value
 
 
 def _ms(span: timedelta) -> int:
