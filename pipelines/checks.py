@@ -122,8 +122,8 @@ def _failure_rates(connection: duckdb.DuckDBPyConnection, settings: Settings, no
             "breached" if low > settings.failure_rate else "ok",
             failed / ended,
             settings.failure_rate,
-            f"{label(model, 60)} failed in {_percent(failed / ended)} of {ended:,} jobs {window}; the lower end "
-            f"of the 95 % interval is {_percent(low)} (at most {_percent(settings.failure_rate)})",
+            f"{label(model, 60)} failed in {_percent(failed / ended)} of {ended:,} jobs {window}; the lower "
+            f"end of its 95 % interval is {_percent(low)} (at most {_percent(settings.failure_rate)})",
         )
         for model, failed, ended, low in rows
     ]
@@ -193,7 +193,8 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
         "breached" if rate is not None and rate > settings.webhook_failure_rate else "ok",
         rate,
         settings.webhook_failure_rate,
-        f"{failed:,} of {ended:,} webhooks {window} failed (at most {_percent(settings.webhook_failure_rate)})",
+        f"{failed:,} of {ended:,} webhooks {window} failed "
+        f"(at most {_percent(settings.webhook_failure_rate)})",
     )
 
 

@@ -31,6 +31,7 @@ LOG_SECONDS = 10.0
 def main() -> None:
     """Run the command and exit with the code of the contract; every error is one line."""
     signal.signal(signal.SIGTERM, _interrupt)
+    os.umask(0o077)  # what is written holds what a company makes and pays: for its owner only
     debug = "--debug" in sys.argv
     try:
         code = cli.main(standalone_mode=False, prog_name="apiframe-warehouse") or 0
@@ -76,7 +77,7 @@ class _Examples(click.Command):
 def _command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.Command]:
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def call(*, debug: bool, **arguments: Any) -> Any:  # noqa: ARG001 - main() looks for it
+        def call(*, debug: bool, **arguments: Any) -> Any:  # main() looks for it
             return function(**arguments)
 
         option = click.option("--debug", is_flag=True, help="Show a traceback where something fails.")

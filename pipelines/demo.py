@@ -16,6 +16,7 @@ from pipelines.sync import Outcome, sync
 from pipelines.warehouse import connect_readonly
 
 JOBS, DAYS, HOURS = 20_000, 90, 6
+IN_FLIGHT = 60  # jobs that are open at the first sync
 QUESTIONS = {
     "Credits by model, last 30 days": """
         select model, sum(jobs) as jobs, sum(credits) as credits
@@ -37,6 +38,7 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
     with Sandbox(jobs=JOBS, days=DAYS, now=now - timedelta(hours=HOURS)) as api:
         chosen = settings.load({}, api_key=api.api_key, base_url=api.base_url, path=str(path))
         click.echo(f"A sandbox serves {JOBS:,} jobs of {DAYS} days on {api.base_url}. First load:")
+        api.add(IN_FLIGHT)
         with progress() as shown:
             show(sync(chosen, on_page=shown))
         born = api.live_on(timedelta(hours=HOURS))

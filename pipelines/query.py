@@ -30,9 +30,12 @@ class Result(NamedTuple):
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
     """Run SQL and return what the last statement gives. Raises ConfigurationError with DuckDB's own words."""
     try:
-        table = connection.execute(sql).to_arrow_table()
+        relation = connection.sql(sql)
+        table = relation.to_arrow_table() if relation is not None else None
     except duckdb.Error as problem:
         raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
+    if table is None:  # a statement that gives nothing
+        return Result([], [])
     columns = [column.to_pylist() for column in table.columns]
     return Result(table.column_names, list(zip(*columns, strict=True)))
 

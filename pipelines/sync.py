@@ -30,11 +30,9 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse
 
-FIRST_CHUNK_ROWS = (
-    5_000  # a killed first load loses at most a chunk; chunks grow, since each costs dlt a third of a second
-)
+FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 50_000
-MOST_CHUNK_SECONDS = 15.0
+MOST_CHUNK_SECONDS = 10.0
 BATCHES_AHEAD = 4
 CATALOGUE_AGE = microseconds(timedelta(days=1))
 
@@ -138,9 +136,11 @@ class _Sync:
     def _plan(self, full: bool, since: int | None) -> None:
         """Decide the mode, and what of an earlier sync to go on from."""
         last = self.warehouse.last_run(self.scope)
+        latest = self.warehouse.last_run()
+        self.number = latest.number + 1 if latest else 1
         state = self.warehouse.state() if full or last is None else {}
         saved = state.get("progress", {}).get(self.scope)
-        belongs_to = last.base_url if last else saved["base_url"] if saved else self._other_base_url()
+        belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
                 f"{self.warehouse.path} belongs to {belongs_to}: for {self.settings.base_url} set another warehouse.path"
@@ -167,11 +167,6 @@ class _Sync:
             self.progress = saved
             self.known = Known(saved["started_at"], saved["high_water_mark"], progress=saved["slices"])
             self.notes.append("went on where an earlier sync was cut short")
-
-    def _other_base_url(self) -> str | None:
-        """Return the base_url of a sync of another scope."""
-        run = self.warehouse.last_run()
-        return run.base_url if run else None
 
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
@@ -217,6 +212,7 @@ class _Sync:
             scope=self.scope,
             since=self.since,
             base_url=self.settings.base_url,
+            number=self.number,
         )
         if self.catalogue is not None:
             self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
@@ -237,7 +233,7 @@ class _Sync:
                 os.environ.update(DLT_SETTINGS)
                 pipeline = self.warehouse.pipeline()
             self._load_chunk(pipeline, itertools.chain([first], changes), limit)
-            limit = min(2 * limit, MOST_CHUNK_ROWS)
+            limit = MOST_CHUNK_ROWS
         if self.problem is not None:
             raise self.problem
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -38,7 +39,7 @@ SPENT = "case when status in ('COMPLETED', 'CANCELLED') then credit_cost end"
 
 
 class Run(NamedTuple):
-    """A row of `sync_runs`; times in microseconds since 1970."""
+    """A row of `sync_runs`; times in microseconds since 1970. `number` counts up: clocks can be set back."""
 
     started_at: int
     finished_at: int
@@ -53,6 +54,7 @@ class Run(NamedTuple):
     scope: str
     since: int | None
     base_url: str
+    number: int
 
 
 RUN_TYPES = {
@@ -179,7 +181,7 @@ class Warehouse:
         )
         rows = self.query(
             f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) "
-            "order by started_at desc, finished_at desc limit 1",
+            "order by number desc limit 1",
             [scope],
         )
         return Run(*rows[0]) if rows else None
@@ -333,6 +335,11 @@ class Warehouse:
         import dlt
         from dlt.destinations import duckdb as destination
 
+        # JSON travels as text on purpose; dlt warns of it at every load.
+        logging.getLogger("dlt").addFilter(
+            lambda record: "column hints were different" not in record.getMessage()
+        )
+
         folder = self.working_folder
         if "=" in str(folder):  # DuckDB would take a folder `key=value` for a partition
             folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
@@ -388,7 +395,7 @@ class Warehouse:
         with _disk_errors(copy):
             _copy(self.path, copy)
             copy.chmod(0o600)
-            if loaded and _last_start(copy) <= _last_start(self.load_file):
+            if loaded and _last_number(copy) <= _last_number(self.load_file):
                 copy.unlink()  # an older backup was put in place: the load file knows more
                 return
             self.load_file.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
@@ -446,11 +453,11 @@ def _require_database(path: Path) -> None:
     raise ConfigurationError(f"{path} is not a DuckDB database: set warehouse.path to another file")
 
 
-def _last_start(path: Path) -> int:
-    """Return when the last good sync in a file began; -1 where there is none."""
+def _last_number(path: Path) -> int:
+    """Return the number of the last good sync in a file; 0 where there is none."""
     with contextlib.closing(_open(path)) as connection:
         run = Warehouse.over(connection).last_run()
-    return run.started_at if run else -1
+    return run.number if run else 0
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -89,9 +89,9 @@ def next_step(
     """
     jobs = sorted(unsettled, key=lambda job: job.rank)
     pages: list[float] = [
-        math.inf if reached is None else max(1, math.ceil((job.rank + 1 - reached) / PAGE)) for job in jobs
+        math.inf if reached is None else max(1.0, math.ceil((job.rank + 1 - reached) / PAGE)) for job in jobs
     ]
-    alone: list[float] = [1 if can_search and job.searchable else math.inf for job in jobs]
+    alone = [1.0 if can_search and job.searchable else math.inf for job in jobs]
     rest = [0.0]  # rest[k]: cost of searching the jobs k, k+1, ... one by one
     for one in reversed(alone):
         rest.insert(0, rest[0] + one)

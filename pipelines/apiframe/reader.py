@@ -5,6 +5,7 @@ stored with them. A 429 halves the connections in use; they come back one by one
 """
 
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from pipelines.apiframe.client import Client, CursorRefusedError, Page
 from pipelines.apiframe.records import Row, to_row
 from pipelines.apiframe.slices import Slices, Task
 
+#: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
+#: would wait for rows that are being made.
+SWITCH_INTERVAL = 0.001
 RECOVERY_PAGES = 20  # answered pages before one more connection is tried after a 429
 
 
@@ -61,6 +65,8 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
                 threads.append(threading.Thread(target=work, daemon=True, name=f"reader-{len(threads)}"))
                 threads[-1].start()
 
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         ask()
         while under_way:
@@ -80,6 +86,7 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
             if isinstance(answer, Page):
                 yield answer
     finally:
+        sys.setswitchinterval(switch_interval)
         for _ in threads:
             tasks.put(None)
 
