@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """Where the credits go: over time, by model, and what a result costs."""
 
 import marimo
@@ -148,16 +152,17 @@ def _(ask, charts, mo, period, queries):
     by_model = ask(queries.summary, period, "model")
     mo.vstack(
         [
-            mo.md("## What a result costs"),
+            mo.md("## What a result costs, in credits"),
             mo.ui.table(
                 charts.spend_table(by_model),
                 selection=None,
                 show_column_summaries=False,
+                show_data_types=False,
                 page_size=15,
             ),
             mo.md(
-                "Credits per job and per file are means over finished jobs whose cost is known. A high price per "
-                "file with a low one per job means few files a job."
+                "Credits per job and per file are means over finished jobs whose cost is known; a pending cost "
+                "is of open jobs; cost unknown counts jobs."
             ),
         ]
     )

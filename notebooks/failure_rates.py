@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """What fails: how often, since when, why, and how long the rest takes."""
 
 import marimo
@@ -138,6 +142,7 @@ def _(ask, charts, escape, mo, period, queries):
                 charts.reliability_table(by_model),
                 selection=None,
                 show_column_summaries=False,
+                show_data_types=False,
                 page_size=15,
             ),
         ]
@@ -171,6 +176,7 @@ def _(ask, charts, escape, mo, period, queries):
                         charts.reasons_table(reasons),
                         selection=None,
                         show_column_summaries=False,
+                        show_data_types=False,
                         wrapped_columns=["newest message"],
                     ),
                 ]

@@ -80,9 +80,7 @@ def failure_rates(frame: pd.DataFrame, width: Width = 900) -> Chart:
     data = data.assign(model=labels(data["model"])).sort_values("failure_rate", ascending=False)
     for column in ("failure_rate", "failure_rate_low", "failure_rate_high"):
         data[column] *= 100
-    base = alt.Chart(
-        data[["model", "ended", "failure_rate", "failure_rate_low", "failure_rate_high"]]
-    ).encode(
+    base = alt.Chart(data[["model", "ended", "failure_rate", "failure_rate_low", "failure_rate_high"]]).encode(
         y=_names("model", list(data["model"]), width),
         tooltip=[
             "model:N",
@@ -92,7 +90,7 @@ def failure_rates(frame: pd.DataFrame, width: Width = 900) -> Chart:
             alt.Tooltip("failure_rate_high:Q", title="to (%)", format=".1f"),
         ],
     )
-    title = "failed (%), 95 % interval" if _narrow(width) else "failed, % of ended jobs, with 95 % interval"
+    title = "failed (%), 95 % interval"
     rate = alt.X("failure_rate:Q", title=title, scale=alt.Scale(zero=True))
     return _fit(
         base.mark_rule(strokeWidth=6, opacity=0.45, color=RED, strokeCap="round").encode(
@@ -123,9 +121,7 @@ def read_failure_rates(frame: pd.DataFrame) -> str:
 
 def failure_rate_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart:
     """Failure rate per `unit` with its interval; frame: summary by unit."""
-    data = _with_ends(
-        _ended(frame)[[unit, "ended", "failure_rate", "failure_rate_low", "failure_rate_high"]], unit
-    )
+    data = _with_ends(_ended(frame)[[unit, "ended", "failure_rate", "failure_rate_low", "failure_rate_high"]], unit)
     for column in ("failure_rate", "failure_rate_low", "failure_rate_high"):
         data[column] *= 100
     base = alt.Chart(data).encode(
@@ -138,7 +134,7 @@ def failure_rate_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -
             alt.Tooltip("failure_rate_high:Q", title="to (%)", format=".1f"),
         ],
     )
-    title = "failed (%)" if _narrow(width) else "failed, % of ended jobs"
+    title = "failed (%)"
     return _fit(
         base.mark_rule(strokeWidth=4, opacity=0.35, color=RED).encode(
             y=alt.Y("failure_rate_low:Q", title=title), y2="failure_rate_high:Q"
@@ -217,11 +213,7 @@ def turnaround(frame: pd.DataFrame, width: Width = 900) -> Chart:
             alt.Tooltip("p95_s:Q", title="95 % within (s)", format=",.0f"),
         ],
     )
-    title = (
-        "seconds, median to p95"
-        if _narrow(width)
-        else "seconds from creation to completion: median and 95th percentile"
-    )
+    title = "turnaround (s), median to 95 %"
     return _fit(
         base.mark_rule(strokeWidth=6, opacity=0.45, color=BLUE, strokeCap="round").encode(
             x=alt.X("p50_s:Q", title=title, axis=_figures(width)), x2="p95_s:Q"
@@ -247,40 +239,40 @@ def read_turnaround(frame: pd.DataFrame) -> str:
 
 
 def spend_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return what a notebook shows of a summary by model: labelled, with units in the headers."""
+    """Return what a notebook shows of credits by model, labelled."""
     return pd.DataFrame(
         {
             "model": labels(frame["model"]),
             "kind": frame["modality"],
             "jobs": frame["jobs"],
             "credits": frame["credits"].astype(float),
-            "credits per finished job": frame["credits_per_finished_job"].astype(float).round(2),
+            "credits per job": frame["credits_per_finished_job"].astype(float).round(2),
             "credits per file": frame["credits_per_asset"].astype(float).round(2),
-            "pending (credits)": frame["credits_pending"].astype(float),
-            "cost unknown (jobs)": frame["jobs_cost_unknown"],
+            "credits pending": frame["credits_pending"].astype(float),
+            "cost unknown": frame["jobs_cost_unknown"],
         }
     )
 
 
 def reliability_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return what a notebook shows of outcomes by model: labelled, with units in the headers."""
+    """Return what a notebook shows of outcomes by model, labelled."""
+    low, high = frame["failure_rate_low"], frame["failure_rate_high"]
     return pd.DataFrame(
         {
             "model": labels(frame["model"]),
-            "finished (jobs)": frame["finished"],
-            "failed (jobs)": frame["failed"],
+            "finished": frame["finished"],
+            "failed": frame["failed"],
             "failed (%)": (100 * frame["failure_rate"]).round(1),
-            "at least (%)": (100 * frame["failure_rate_low"]).round(1),
-            "at most (%)": (100 * frame["failure_rate_high"]).round(1),
-            "cancelled (jobs)": frame["cancelled"],
-            "open (jobs)": frame["open"],
-            "unknown (jobs)": frame["unknown"],
+            "95 % interval": [f"{percent(a)} to {percent(b)}" for a, b in zip(low, high, strict=True)],
+            "cancelled": frame["cancelled"],
+            "open": frame["open"],
+            "unknown": frame["unknown"],
         }
     )
 
 
 def reasons_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return what a notebook shows of failure reasons: labelled, with units in the headers."""
+    """Return what a notebook shows of failure reasons, labelled."""
     return pd.DataFrame(
         {
             "reason": labels(frame["failure_reason"]),
@@ -370,9 +362,7 @@ def _ended(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_ends(data: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Add start and end of each unit, as dates; the end leaves a gap to the next bar."""
     start = pd.to_datetime(data[unit])
-    step = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[
-        unit
-    ]
+    step = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[unit]
     end = start + step
     return data.drop(columns=unit).assign(
         start=start.dt.strftime("%Y-%m-%d"), end=(end - (end - start) * 0.1).dt.strftime("%Y-%m-%dT%H:%MZ")
@@ -394,9 +384,7 @@ def _time_axis(unit: str, width: Width) -> alt.X:
 
 
 def _names(column: str, order: list[str], width: Width) -> alt.Y:
-    return alt.Y(
-        f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=125 if _narrow(width) else 240)
-    )
+    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=125 if _narrow(width) else 240))
 
 
 def _figures(width: Width) -> alt.Axis:
@@ -404,7 +392,7 @@ def _figures(width: Width) -> alt.Axis:
 
 
 def _narrow(width: Width) -> bool:
-    return isinstance(width, int) and width < 500
+    return width == "container" or width < 500
 
 
 def _fit(chart: Any, width: Width, height: int) -> Chart:

@@ -34,9 +34,7 @@ class Finding:
     message: str
 
 
-def run_checks(
-    connection: duckdb.DuckDBPyConnection | None, settings: Settings, now: datetime
-) -> list[Finding]:
+def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings, now: datetime) -> list[Finding]:
     """Run every check against the views; `connection` is None where there is no warehouse."""
     if connection is None:
         return _unmeasured("there is no warehouse yet; run sync")
@@ -193,8 +191,7 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
         "breached" if rate is not None and rate > settings.webhook_failure_rate else "ok",
         rate,
         settings.webhook_failure_rate,
-        f"{failed:,} of {ended:,} webhooks {window} failed "
-        f"(at most {_percent(settings.webhook_failure_rate)})",
+        f"{failed:,} of {ended:,} webhooks {window} failed (at most {_percent(settings.webhook_failure_rate)})",
     )
 
 

@@ -155,9 +155,7 @@ def status_command(as_json: bool) -> None:
     "echo 'from reports.daily_spend' | apiframe-warehouse query -",
 )
 @click.argument("sql", required=False)
-@click.option(
-    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read the SQL from a file (-: stdin)."
-)
+@click.option("--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read the SQL from a file (-: stdin).")
 @click.option(
     "--format",
     "form",
@@ -198,16 +196,12 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     "apiframe-warehouse report --days 7 --output week.html",
     "apiframe-warehouse report --from 2026-10-01 --to 2026-10-31",
 )
-@click.option(
-    "--days", type=click.IntRange(1, 3660), help="The last so many days, today included.  [default: 30]"
-)
+@click.option("--days", type=click.IntRange(1, 3660), help="The last so many days, today included.  [default: 30]")
 @click.option("--from", "first", metavar="DATE", help="The first day.")
 @click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
 @click.option("--output", type=click.Path(dir_okay=False), help="[default: report.html beside the warehouse]")
 @json_option
-def report_command(
-    days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool
-) -> None:
+def report_command(days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
     from zoneinfo import ZoneInfo
 
@@ -381,9 +375,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         if first_load["running"]:
             return ["a first load is running; nothing is published yet"]
         reached = f", back to {first_load['back_to'][:10]}" if first_load["back_to"] else ""
-        return [
-            f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"
-        ]
+        return [f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"]
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
@@ -392,9 +384,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": found["newest_job"] or "none",
         "open jobs": f"{found['open_jobs']:,}",
-        "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})"
-        if oldest
-        else "none",
+        "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": found["high_water_mark"] or "none",
     }
     from pipelines.query import printable

@@ -42,18 +42,14 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
         with progress() as shown:
             show(sync(chosen, on_page=shown))
         born = api.live_on(timedelta(hours=HOURS))
-        click.echo(
-            f"\n{HOURS} hours pass: {born:,} jobs are born, others finish, fail or are cancelled. Next sync:"
-        )
+        click.echo(f"\n{HOURS} hours pass: {born:,} jobs are born, others finish, fail or are cancelled. Next sync:")
         with progress() as shown:
             show(sync(chosen, on_page=shown))
     with contextlib.closing(connect_readonly(path)) as connection:
         for title, sql in QUESTIONS.items():
             click.echo(f"\n{title}\n" + query.render(query.run(connection, sql), "table", 100))
         page = path.with_suffix(".html")
-        write_report(
-            connection, page, (now - timedelta(days=29)).date(), now.date(), "UTC", datetime.now(UTC)
-        )
+        write_report(connection, page, (now - timedelta(days=29)).date(), now.date(), "UTC", datetime.now(UTC))
     click.echo(
         "\nTry next:\n"
         f"  open {page.relative_to(chosen.project)}   (the report, for the person who pays)\n"

@@ -69,9 +69,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _table(
-    names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int
-) -> str:
+def _table(names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int) -> str:
     widths = [max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(names)]
     if width is not None:
         while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:

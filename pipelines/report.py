@@ -67,14 +67,11 @@ def write_report(
         total = queries.summary(connection, period).iloc[0]
         if not total["jobs"]:
             raise ApiframeWarehouseError(
-                f"nothing to report: no job was created from {first_day} to {last_day}, "
-                f"the newest one on {newest}"
+                f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {newest}"
             )
         page = _page(connection, period, total, oldest, now)
     except duckdb.CatalogException:
-        raise ApiframeWarehouseError(
-            "nothing to report: the warehouse has no views yet; sync first"
-        ) from None
+        raise ApiframeWarehouseError("nothing to report: the warehouse has no views yet; sync first") from None
     _write(target, page)
     return {
         "first_day": first_day.isoformat(),
@@ -84,9 +81,7 @@ def write_report(
     }
 
 
-def _page(
-    connection: duckdb.DuckDBPyConnection, period: Period, total: Any, oldest: date, now: datetime
-) -> str:
+def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, oldest: date, now: datetime) -> str:
     unit = period.unit()
     models = queries.summary(connection, period, "model")
     names = dict(zip(models["model"].map(_key), charts.labels(models["model"]), strict=True))

@@ -53,8 +53,7 @@ class Settings:
         """Return the API key, or say how to set it."""
         if not self.api_key:
             raise ConfigurationError(
-                "no API key: set APIFRAME_API_KEY, or api_key in .dlt/secrets.toml "
-                "(see .dlt/example.secrets.toml)"
+                "no API key: set APIFRAME_API_KEY, or api_key in .dlt/secrets.toml (see .dlt/example.secrets.toml)"
             )
         return self.api_key
 
@@ -93,9 +92,7 @@ class _Lookup:
         folder = environment.get("DLT_CONFIG_FOLDER", ".dlt")
         home = Path(environment.get("DLT_DATA_DIR") or Path("~/.dlt").expanduser())
         self.documents = [
-            _read_toml(place / file)
-            for file in ("secrets.toml", "config.toml")
-            for place in (project / folder, home)
+            _read_toml(place / file) for file in ("secrets.toml", "config.toml") for place in (project / folder, home)
         ]
 
     def __call__(self, name: str, default: object) -> object:

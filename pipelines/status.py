@@ -41,9 +41,7 @@ def _published(connection: duckdb.DuckDBPyConnection, now: int) -> dict[str, Any
     run = Warehouse.over(connection).last_run()
     if run is None:
         raise ConfigurationError("this DuckDB file holds no sync yet: run apiframe-warehouse sync")
-    by_status = rows(
-        f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1"
-    )
+    by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
     oldest_open = rows(
         f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs "
@@ -74,9 +72,7 @@ def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:
 
 def _first_load(warehouse: Warehouse) -> dict[str, Any]:
     if not warehouse.load_file.exists():
-        raise ConfigurationError(
-            f"there is no warehouse at {warehouse.path} yet: run apiframe-warehouse sync"
-        )
+        raise ConfigurationError(f"there is no warehouse at {warehouse.path} yet: run apiframe-warehouse sync")
     try:
         with warehouse.lock(0):
             connection = connect_readonly(warehouse.load_file)
@@ -84,9 +80,7 @@ def _first_load(warehouse: Warehouse) -> dict[str, Any]:
                 loaded = Warehouse.over(connection)
                 if not loaded.has("jobs"):
                     return {"running": False, "jobs": 0, "back_to": None}
-                jobs, oldest = loaded.query(f"select count(*), epoch_us(min(created_at)) from {SCHEMA}.jobs")[
-                    0
-                ]
+                jobs, oldest = loaded.query(f"select count(*), epoch_us(min(created_at)) from {SCHEMA}.jobs")[0]
             finally:
                 connection.close()
     except BusyError:

@@ -83,9 +83,7 @@ def sync(
     with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
-        reports.create_views(
-            warehouse.connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv"
-        )
+        reports.create_views(warehouse.connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
         warehouse.publish()
     return outcome
 

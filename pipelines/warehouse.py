@@ -118,9 +118,7 @@ class Warehouse:
             held = filelock.FileLock(self._lock_file, mode=0o600)
             held.acquire(timeout=wait)
         except filelock.Timeout:
-            raise BusyError(
-                f"another sync holds {self.path}; it was waited for {wait:g} s (--wait SECONDS)"
-            ) from None
+            raise BusyError(f"another sync holds {self.path}; it was waited for {wait:g} s (--wait SECONDS)") from None
         except OSError as problem:
             raise ConfigurationError(f"cannot write in {self.path.parent}: {problem.strerror}") from None
         try:
@@ -180,8 +178,7 @@ class Warehouse:
             f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items()
         )
         rows = self.query(
-            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) "
-            "order by number desc limit 1",
+            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
             [scope],
         )
         return Run(*rows[0]) if rows else None
@@ -262,9 +259,7 @@ class Warehouse:
 
     def rows(self, ids: Sequence[str]) -> list[Row]:
         """Return jobs by id."""
-        found = self.query(
-            f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)]
-        )
+        found = self.query(f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)])
         return [Row(*row) for row in found]
 
     def totals(self) -> Totals:
@@ -336,9 +331,7 @@ class Warehouse:
         from dlt.destinations import duckdb as destination
 
         # JSON travels as text on purpose; dlt warns of it at every load.
-        logging.getLogger("dlt").addFilter(
-            lambda record: "column hints were different" not in record.getMessage()
-        )
+        logging.getLogger("dlt").addFilter(lambda record: "column hints were different" not in record.getMessage())
 
         folder = self.working_folder
         if "=" in str(folder):  # DuckDB would take a folder `key=value` for a partition
@@ -356,9 +349,7 @@ class Warehouse:
         self.query(f"drop table if exists {SCHEMA}._full_sync_seen")
         columns = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
         self.query(f"create table if not exists {SCHEMA}.sync_runs ({columns})")
-        values = ", ".join(
-            "make_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in RUN_COLUMNS.values()
-        )
+        values = ", ".join("make_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in RUN_COLUMNS.values())
         self.query(f"insert into {SCHEMA}.sync_runs values ({values})", run)
 
     def publish(self) -> None:
@@ -386,9 +377,7 @@ class Warehouse:
         published = self.path.exists() and self.path.stat().st_size > 0
         if published:
             _require_database(self.path)
-        loaded = (
-            self.load_file.exists() and self.load_file.stat().st_size > 0 and _is_database(self.load_file)
-        )
+        loaded = self.load_file.exists() and self.load_file.stat().st_size > 0 and _is_database(self.load_file)
         if not published or (loaded and self._is_ours()):
             return
         copy = self.load_file.with_name(f"{self.path.name}.restoring")
@@ -491,8 +480,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise ApiframeWarehouseError(
-            f"cannot write {path}: {problem.strerror}; nothing is lost, run again"
-        ) from None
+        raise ApiframeWarehouseError(f"cannot write {path}: {problem.strerror}; nothing is lost, run again") from None
     except duckdb.Error as problem:
         raise ApiframeWarehouseError(f"the load file {path}: {_first_line(problem)}") from None

@@ -66,9 +66,7 @@ def job(api: Sandbox, job_id: str) -> dict[str, Any]:
 def conforms(answer: Any, schema: str) -> None:
     registry = Registry().with_resource("urn:api", DRAFT202012.create_resource(DOCUMENT))
     reference = {"$ref": f"urn:api#/components/schemas/{schema}"}
-    OAS31Validator(reference, registry=registry, format_checker=OAS31Validator.FORMAT_CHECKER).validate(
-        answer
-    )
+    OAS31Validator(reference, registry=registry, format_checker=OAS31Validator.FORMAT_CHECKER).validate(answer)
 
 
 # The published document
@@ -566,9 +564,7 @@ def test_finish_leaves_final_jobs_alone_and_knows_only_ends(api: Sandbox) -> Non
 def test_put_serves_what_it_is_told_and_removed_drops_a_field(api: Sandbox) -> None:
     [job_id] = api.add(1)
     assert walk(api)[0]["id"] == job_id
-    api.put(
-        job_id, status="PAUSED", creditCost=None, webhookStatus="sent", model="brand-new", progress=REMOVED
-    )
+    api.put(job_id, status="PAUSED", creditCost=None, webhookStatus="sent", model="brand-new", progress=REMOVED)
     served = walk(api)[0]
     assert (served["status"], served["creditCost"], served["webhookStatus"]) == ("PAUSED", None, "sent")
     assert "progress" not in served
@@ -635,9 +631,7 @@ def test_serve_says_where_it_is_and_ends_quietly_on_sigterm() -> None:
     class Out(io.StringIO):
         def flush(self) -> None:  # the line is complete: ask, then end it
             facts.update(json.loads(self.getvalue()))
-            answers.append(
-                requests.get(f"{facts['base_url']}/me", headers={"X-API-Key": facts["api_key"]}, timeout=20)
-            )
+            answers.append(requests.get(f"{facts['base_url']}/me", headers={"X-API-Key": facts["api_key"]}, timeout=20))
             signal.raise_signal(signal.SIGTERM)
 
     facts: dict[str, str] = {}

@@ -51,9 +51,7 @@ def test_a_server_error_comes_with_an_error_text(api: Sandbox, kind: str) -> Non
     assert get(api).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"), [({}, "1"), ({"retry_after": 7}, "7"), ({"retry_after": None}, None)]
-)
+@pytest.mark.parametrize(("options", "expected"), [({}, "1"), ({"retry_after": 7}, "7"), ({"retry_after": None}, None)])
 def test_429_says_when_to_come_back(api: Sandbox, options: dict[str, Any], expected: str | None) -> None:
     api.fault("429", **options)
     answer = get(api)
@@ -262,9 +260,7 @@ def test_restart_starts_at_the_top_on_a_foreign_cursor(api: Sandbox, foreign: tu
 def test_second_skips_the_rest_of_a_second_on_a_foreign_cursor(api: Sandbox) -> None:
     api.cursors = "second"
     ids = [
-        each
-        for ms in range(3)
-        for each in api.add(1, status="COMPLETED", created_at=f"2026-11-02T11:59:59.50{ms}Z")
+        each for ms in range(3) for each in api.add(1, status="COMPLETED", created_at=f"2026-11-02T11:59:59.50{ms}Z")
     ]
     cursor = get(api, status="COMPLETED", limit=1).json()["nextCursor"]
     shown = [each["id"] for each in walk(api, cursor=cursor)]

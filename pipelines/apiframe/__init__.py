@@ -45,9 +45,7 @@ def apiframe_source(
 
     from pipelines import settings
 
-    chosen = settings.load(
-        api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers
-    )
+    chosen = settings.load(api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers)
     client = connect(chosen)
 
     def tables() -> Iterator[pa.Table]:

@@ -25,9 +25,7 @@ Answer = TypeVar("Answer")
 
 PAGE_SIZE = 100  # the most that the API gives
 CONNECT_TIMEOUT = 10.0
-PASSING = frozenset(
-    {408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 525, 526, 527, 530}
-)
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 525, 526, 527, 530})
 
 
 class ApiError(ApiframeWarehouseError):
@@ -258,30 +256,20 @@ class Client:
             date = date.replace(tzinfo=UTC)
         self._clock = (int(date.timestamp() * 1e6), time.monotonic())
 
-    def _refused(
-        self, path: str, parameters: Mapping[str, str], response: requests.Response, body: bytes
-    ) -> ApiError:
+    def _refused(self, path: str, parameters: Mapping[str, str], response: requests.Response, body: bytes) -> ApiError:
         status, text = response.status_code, _own_words(body)
         facts: dict[str, Any] = {"status": status, "text": text, "request_id": self._request_id(response)}
         said = f"the API answered {status} {REASONS.get(status, '')}".rstrip() + (f": {text}" if text else "")
         if status == 403 and parameters.get("scope") == "team" and "inactive" not in text.lower():
-            return RefusedScopeError(
-                f"{said}; set sources.apiframe.scope to user, or use an admin's key", **facts
-            )
+            return RefusedScopeError(f"{said}; set sources.apiframe.scope to user, or use an admin's key", **facts)
         if status in (401, 403):
-            return RefusedKeyError(
-                f"the API refused the key: {text or status}; check APIFRAME_API_KEY", **facts
-            )
+            return RefusedKeyError(f"the API refused the key: {text or status}; check APIFRAME_API_KEY", **facts)
         if status in (400, 404, 410, 422) and "cursor" in parameters:
             return CursorRefusedError(said, **facts)
         if status == 404:
-            return NotFoundError(
-                f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts
-            )
+            return NotFoundError(f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts)
         if 300 <= status < 400:
-            return ApiError(
-                f"{said}: {self.base_url} sends elsewhere; check sources.apiframe.base_url", **facts
-            )
+            return ApiError(f"{said}: {self.base_url} sends elsewhere; check sources.apiframe.base_url", **facts)
         return ApiError(f"{said} for {self.base_url}{path}", **facts)
 
     def _undocumented(self, path: str, response: requests.Response, problem: str) -> UndocumentedError:
@@ -305,9 +293,7 @@ class Client:
             reason = "the certificate is not trusted"
         elif isinstance(fault, requests.exceptions.ProxyError):
             reason = "the proxy does not answer"
-        elif isinstance(
-            fault, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
-        ):
+        elif isinstance(fault, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
             reason = "the answer was cut off"
         elif "resolve" in str(fault) or "Name or service" in str(fault):
             reason = "unknown host"

@@ -50,9 +50,7 @@ class Row(NamedTuple):
 
 #: What the API itself says of a job: a row is written again only where one of these differs.
 SERVED = tuple(
-    name
-    for name in Row._fields
-    if name not in ("modality", "scope", "synced_at", "delisted_at", "asset_count")
+    name for name in Row._fields if name not in ("modality", "scope", "synced_at", "delisted_at", "asset_count")
 )
 TYPES = {
     "progress": "DOUBLE",

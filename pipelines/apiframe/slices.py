@@ -151,9 +151,7 @@ class Slices:
                 raise ListLoopsError("the API refuses its own page cursors again and again; run again later")
             self.slices = [Slice(None, None, self.slices[-1].floor)]  # an expired cursor: start over
 
-    def _read(
-        self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None
-    ) -> None:
+    def _read(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None) -> None:
         if part.start and not part.pages and positions and not self._plausible(part, positions, kinds):
             self._distrust()
             self._drop(part)
@@ -161,10 +159,7 @@ class Slices:
         part.pages += 1
         self._pages += 1
         times = [time for time, _ in positions]
-        if any(
-            later > earlier
-            for earlier, later in pairwise([*([] if part.last is None else [part.last]), *times])
-        ):
+        if any(later > earlier for earlier, later in pairwise([*([] if part.last is None else [part.last]), *times])):
             self._read_in_disorder(part)
         ids = [identity for _, identity in positions]
         if part.start and not part.head:

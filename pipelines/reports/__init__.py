@@ -38,9 +38,7 @@ class View:
     query: str
 
 
-def create_views(
-    connection: duckdb.DuckDBPyConnection, timezone: str, error_classes: Path | None = None
-) -> None:
+def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_classes: Path | None = None) -> None:
     """Make schema `reports` hold exactly our views, all or nothing; where it does already, do nothing.
 
     `timezone` is the one whose days count; `error_classes` a CSV file to use in place of ours, if it exists.

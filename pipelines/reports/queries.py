@@ -34,9 +34,7 @@ class Period:
 
     def before(self) -> Period:
         """Return as many days just before it."""
-        return replace(
-            self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1)
-        )
+        return replace(self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1))
 
     def unit(self) -> str:
         """Return the unit that leaves bars wide enough to be told apart."""

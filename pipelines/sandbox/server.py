@@ -262,9 +262,7 @@ class Sandbox:
         """How many requests asked for a path since `requests` was last cleared, rejected ones included."""
         return sum(request.path == path for request in list(self.requests))
 
-    def fault(
-        self, kind: str, times: int | None = 1, after: int = 0, path: str = "/jobs", **options: Any
-    ) -> None:
+    def fault(self, kind: str, times: int | None = 1, after: int = 0, path: str = "/jobs", **options: Any) -> None:
         """The next `times` (None: all) requests to `path` (* is any) after `after` unharmed ones meet it."""
         self.faults.order(kind, times, after, path, options)
 
@@ -362,9 +360,7 @@ class Sandbox:
         }
 
     def _me(self, caller: int) -> Job:
-        name, role, key = (
-            ("owner", "ADMIN", self.api_key) if caller == MINE else ("member", "MEMBER", self.member_key)
-        )
+        name, role, key = ("owner", "ADMIN", self.api_key) if caller == MINE else ("member", "MEMBER", self.member_key)
         return {
             "user": {"id": _uuid(f"user {key}"), "email": f"{name}@example.com", "role": role},
             "team": {
@@ -637,9 +633,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(code, orjson.dumps({"error": message or HTTPStatus(code).phrase}))
 
-    def _send(
-        self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False
-    ) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
         seconds, number = self.server.sandbox.clock_and_number()
         lines = {
             "Date": formatdate(seconds, usegmt=True),
