@@ -1,0 +1,51 @@
+"""Every test has folders, an environment and a home of its own, and a sandbox for an API."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import settings
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder and home; nothing of the developer's own configuration is seen."""
+    home = tmp_path / "home"
+    project = tmp_path / "project"
+    home.mkdir()
+    project.mkdir()
+    for name in list(os.environ):
+        if name.startswith(("DLT_", "SOURCES__", "WAREHOUSE__", "REPORTS__", "CHECKS__", "RUNTIME__", "APIFRAME", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    """An account of 1,000 jobs over 30 days."""
+    with Sandbox(jobs=1000, days=30) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def settings_for(isolated: Path) -> Callable[..., Settings]:
+    """Settings for a sandbox: quick retries, a warehouse in the project folder."""
+
+    def make(sandbox: Sandbox, **overrides: object) -> Settings:
+        chosen = {
+            "api_key": sandbox.api_key,
+            "base_url": sandbox.base_url,
+            "path": str(isolated / "data" / "warehouse.duckdb"),
+            "request_backoff_factor": 0.01,
+            "request_timeout": 5,
+            "workers": 4,
+        }
+        return settings.load(**(chosen | overrides))
+
+    return make
