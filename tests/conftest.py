@@ -19,7 +19,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     project.mkdir()
     for name in list(os.environ):
-        if name.startswith(("DLT_", "SOURCES__", "WAREHOUSE__", "REPORTS__", "CHECKS__", "RUNTIME__", "APIFRAME", "XDG_")):
+        if "__" in name or name.startswith(("DLT_", "APIFRAME", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(project)
