@@ -161,8 +161,8 @@ def _(ask, charts, mo, period, queries):
                 page_size=15,
             ),
             mo.md(
-                "Credits per job and per file are means over finished jobs whose cost is known; a pending cost "
-                "is of open jobs; cost unknown counts jobs."
+                "Credits per job and per file are means over finished jobs whose cost is known; pending ones "
+                "are those of open jobs; cost unknown counts jobs."
             ),
         ]
     )

@@ -27,7 +27,7 @@ Chart = alt.Chart | alt.LayerChart
 
 def spend_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart:
     """Bars of credits per `unit`, stacked by model; frame: summary by unit and model."""
-    data = frame.assign(credits=frame["credits"].astype(float).fillna(0), model=labels(frame["model"]))
+    data = frame.assign(credits=frame["credits"].astype(float).fillna(0), model=labels(frame["model"], _length(width)))
     largest = data.groupby("model")["credits"].sum().sort_values(ascending=False, kind="stable").index
     shown = list(largest[: len(COLOURS)])
     data["model"] = data["model"].where(data["model"].isin(shown), OTHERS)
@@ -45,7 +45,7 @@ def spend_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart
                 "model:N",
                 title=None,
                 scale=alt.Scale(domain=domain, range=[*COLOURS[: len(shown)], GREY]),
-                legend=alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4),
+                legend=alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0),
             ),
             order="rank:Q",
             tooltip=[
@@ -77,11 +77,11 @@ def read_spend(frame: pd.DataFrame, unit: str) -> str:
 def failure_rates(frame: pd.DataFrame, width: Width = 900) -> Chart:
     """Failure rate of each model with its interval, worst first; frame: summary by model."""
     data = _ended(frame).head(ROWS_SHOWN)
-    data = data.assign(model=labels(data["model"])).sort_values("failure_rate", ascending=False)
+    data = data.assign(model=labels(data["model"], _length(width))).sort_values("failure_rate", ascending=False)
     for column in ("failure_rate", "failure_rate_low", "failure_rate_high"):
         data[column] *= 100
     base = alt.Chart(data[["model", "ended", "failure_rate", "failure_rate_low", "failure_rate_high"]]).encode(
-        y=_names("model", list(data["model"]), width),
+        y=_names("model", list(data["model"])),
         tooltip=[
             "model:N",
             alt.Tooltip("ended:Q", title="ended jobs", format=","),
@@ -168,10 +168,10 @@ def read_failure_rate_over_time(frame: pd.DataFrame, unit: str) -> str:
 def failure_reasons(frame: pd.DataFrame, width: Width = 900) -> Chart:
     """Bars of failed jobs by reason, most first; frame: failure_reasons."""
     data = frame.head(ROWS_SHOWN)
-    data = data.assign(reason=labels(data["failure_reason"]), text=data["share"].map(percent))
+    data = data.assign(reason=labels(data["failure_reason"], _length(width)), text=data["share"].map(percent))
     base = alt.Chart(data[["reason", "jobs", "text"]]).encode(
         x=alt.X("jobs:Q", title="failed jobs", axis=_figures(width)),
-        y=_names("reason", list(data["reason"]), width),
+        y=_names("reason", list(data["reason"])),
         tooltip=[
             "reason:N",
             alt.Tooltip("jobs:Q", title="failed jobs", format=","),
@@ -203,9 +203,9 @@ def read_failure_reasons(frame: pd.DataFrame) -> str:
 def turnaround(frame: pd.DataFrame, width: Width = 900) -> Chart:
     """Median and 95th percentile of each model's turnaround, slowest first; frame: turnaround."""
     data = frame.nlargest(ROWS_SHOWN, "jobs").sort_values("p50_s", ascending=False)
-    data = data.assign(model=labels(data["model"]))
+    data = data.assign(model=labels(data["model"], _length(width)))
     base = alt.Chart(data[["model", "jobs", "p50_s", "p95_s"]]).encode(
-        y=_names("model", list(data["model"]), width),
+        y=_names("model", list(data["model"])),
         tooltip=[
             "model:N",
             alt.Tooltip("jobs:Q", title="finished jobs", format=","),
@@ -321,13 +321,14 @@ def svg(chart: Chart, name: str, title: str, description: str) -> str:
     )
 
 
-def labels(values: "pd.Series[Any]") -> "pd.Series[Any]":
+def labels(values: "pd.Series[Any]", length: int = 28) -> "pd.Series[Any]":
     """Label a column so that different values stay different: those cut to the same label are numbered."""
     names: dict[object, str] = {}
     for value in values.drop_duplicates():
-        name, count = label(value), 2
+        first, count = label(value, length), 2
+        name = first
         while name in names.values():
-            name, count = f"{label(value)} ({count})", count + 1
+            name, count = f"{first} ({count})", count + 1
         names[None if pd.isna(value) else value] = name
     return pd.Series([names[None if pd.isna(v) else v] for v in values], index=values.index, dtype=object)
 
@@ -383,12 +384,16 @@ def _time_axis(unit: str, width: Width) -> alt.X:
     )
 
 
-def _names(column: str, order: list[str], width: Width) -> alt.Y:
-    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=125 if _narrow(width) else 240))
+def _names(column: str, order: list[str]) -> alt.Y:
+    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=240))
 
 
 def _figures(width: Width) -> alt.Axis:
     return alt.Axis(format=",~r", tickMinStep=1, tickCount=4 if _narrow(width) else 10)
+
+
+def _length(width: Width) -> int:
+    return 16 if _narrow(width) else 26
 
 
 def _narrow(width: Width) -> bool:
