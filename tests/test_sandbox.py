@@ -155,6 +155,10 @@ def test_search_finds_the_one_job_with_the_id(still: Sandbox) -> None:
     wanted = still.listing()[321]
     assert walk(still, search=wanted["id"]) == [wanted]
     assert walk(still, search=wanted["id"].upper()) == [wanted]
+    assert walk(still, search=wanted["id"], status=wanted["status"], model=wanted["model"]) == [wanted]
+    assert walk(still, search=wanted["id"], status="QUEUED") == []
+    assert walk(still, search=wanted["id"], model="no-such-model") == []
+    assert walk(still, search=wanted["id"], key=still.member_key) == []
     assert walk(still, search=UNKNOWN_ID) == []
 
 
@@ -199,7 +203,7 @@ def test_a_parameter_given_twice_is_refused(still: Sandbox) -> None:
 
 
 def test_unknown_parameters_are_ignored(still: Sandbox) -> None:
-    assert get(still, since="2026-01-01").json() == get(still).json()
+    assert get(still, since=["2026-01-01", "2026-02-01"]).json() == get(still).json()
 
 
 def test_a_cursor_is_opaque_and_cannot_be_made_up(still: Sandbox) -> None:

@@ -1,36 +1,27 @@
-"""The sandbox's HTTP side: the published protocol on 127.0.0.1, its cursors, its faults.
+"""The sandbox as tests, demo and benchmark hold it: its clock, its jobs, its moods, and its answers.
 
-Everything that is known about jobs lies in `world`; which request meets a fault is decided in `faults`.
+What is known about jobs lies in `world`, HTTP in `wire`, which request meets a fault in `faults`.
 """
 
-import base64
-import binascii
-import contextlib
 import hashlib
 import itertools
 import re
-import select
 import signal
-import socket
-import struct
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import formatdate
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TextIO
-from urllib.parse import parse_qsl, unquote
+from typing import Any, Final, Self, TextIO
+from urllib.parse import unquote
 
 import orjson
 
 from pipelines.sandbox.catalogue import MODELS
-from pipelines.sandbox.faults import Fault, Faults
+from pipelines.sandbox.faults import Faults
+from pipelines.sandbox.protocol import UUID, Cursor, Filter, Refused, Request, invalid, one_of, parameters
+from pipelines.sandbox.wire import Server
 from pipelines.sandbox.world import (
     FOREVER,
     MINE,
@@ -43,76 +34,10 @@ from pipelines.sandbox.world import (
     uuid_text,
 )
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _STARTING_CREDITS: Final = 250_000
 _CURSORS: Final = ("position", "offset", "bound", "keeps_filter", "restart", "second")
 _ORDERS: Final = ("newest", "oldest", "shuffled")
 _PARAMETERS: Final = ("status", "model", "limit", "cursor", "scope", "search", "include_models")
-
-
-@dataclass
-class Request:
-    """One request: its path below /v2, its query, the answer's status (0: none), whether it had a key."""
-
-    path: str
-    query: dict[str, str]
-    status: int
-    has_key: bool
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a defect
-    """An answer other than 200."""
-
-    def __init__(
-        self,
-        status: int,
-        error: str,
-        details: dict[str, list[str]] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(error)
-        self.status, self.headers = status, headers or {}
-        self.body: Job = {"error": error} if details is None else {"error": error, "details": details}
-
-
-class Filter(NamedTuple):
-    """What a list is narrowed to."""
-
-    owner: int | None
-    status: str | None
-    model: str | None
-    search: str | None
-
-
-class Cursor(NamedTuple):
-    """What a page cursor holds; clients see it as opaque text."""
-
-    epoch: int
-    position: Position | None  # the last job shown; None: the top
-    offset: int
-    filter: Filter
-    nonce: int  # tells apart cursors to one position
-
-    def text(self) -> str:
-        """The cursor as clients see it."""
-        return base64.urlsafe_b64encode(self._signed()).decode().rstrip("=")
-
-    def _signed(self) -> bytes:
-        created, number = self.position or (None, 0)
-        plain = orjson.dumps([self.epoch, created, f"{number:x}", self.offset, [*self.filter], self.nonce])
-        return hashlib.blake2b(plain, digest_size=6).digest() + plain
-
-    @classmethod
-    def read(cls, text: str) -> "Cursor | None":
-        """The cursor of a text; None where no such cursor was ever issued."""
-        try:
-            data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            epoch, created, number, offset, narrowed, nonce = orjson.loads(data[6:])
-            position = None if created is None else (int(created), int(number, 16))
-            cursor = cls(epoch, position, offset, Filter(*narrowed), nonce)
-        except (ValueError, TypeError, binascii.Error):
-            return None
-        return cursor if cursor.text() == text else None
 
 
 class Sandbox:
@@ -139,7 +64,7 @@ class Sandbox:
         self._lock = threading.RLock()
         self._port = port
         self._live_since = (time.monotonic(), self._world.now) if live else None
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._epoch = 0
         self._numbers = itertools.count(1)
         self._accepted: deque[float] = deque()
@@ -160,7 +85,7 @@ class Sandbox:
     def start(self) -> Self:
         """Bind and serve from a daemon thread; OSError where the port is taken."""
         self.closing.clear()
-        self._server = _Server(self, self._port)
+        self._server = Server(self, self._port)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -322,14 +247,14 @@ class Sandbox:
         with self._lock:
             self._tick()
             if path == "/models":
-                return self._models(_parameters(query, ("modality",)))
+                return self._models(parameters(query, ("modality",)))
             if path not in ("/jobs", "/me") and not re.fullmatch(r"/jobs/[^/]+", path):
                 raise Refused(404, "Not found")
             caller = self._caller(key)
             if path == "/me":
                 return self._me(caller)
             if path == "/jobs":
-                return self._page(_parameters(query, _PARAMETERS), caller, fault)
+                return self._page(parameters(query, _PARAMETERS), caller, fault)
             return self._job(unquote(path.removeprefix("/jobs/")), caller)
 
     def _caller(self, key: str | None) -> int:
@@ -343,7 +268,7 @@ class Sandbox:
 
     def _models(self, query: dict[str, str]) -> Job:
         modality = query.get("modality")
-        _one_of(query, "modality", ("image", "video", "music"))
+        one_of(query, "modality", ("image", "video", "music"))
         return {
             "models": [
                 {
@@ -374,7 +299,7 @@ class Sandbox:
         }
 
     def _job(self, job_id: str, caller: int) -> Job:
-        if not _UUID.fullmatch(job_id):
+        if not UUID.fullmatch(job_id):
             raise Refused(400, "Invalid job id: must be a UUID")
         try:
             row = self._world.row(job_id)
@@ -385,14 +310,14 @@ class Sandbox:
         return {"input": self._world.input(row)} | self._world.render(row)
 
     def _page(self, query: dict[str, str], caller: int, fault: str | None) -> Job:
-        _one_of(query, "status", STATUSES)
-        _one_of(query, "scope", ("user", "team"))
-        _one_of(query, "include_models", ("true", "false"))
+        one_of(query, "status", STATUSES)
+        one_of(query, "scope", ("user", "team"))
+        one_of(query, "include_models", ("true", "false"))
         limit = query.get("limit", "20")
         if not re.fullmatch(r"[0-9]{1,9}", limit, re.ASCII) or not 1 <= int(limit) <= 100:
-            raise _invalid("limit", "Must be an integer from 1 to 100")
-        if "search" in query and not _UUID.fullmatch(query["search"]):
-            raise _invalid("search", "Invalid uuid")
+            raise invalid("limit", "Must be an integer from 1 to 100")
+        if "search" in query and not UUID.fullmatch(query["search"]):
+            raise invalid("search", "Invalid uuid")
         asked = self._cursor(query["cursor"]) if "cursor" in query else None
         if query.get("scope") == "team" and caller != MINE:
             raise Refused(403, "Only team admins can list the team's jobs")
@@ -427,7 +352,7 @@ class Sandbox:
     def _cursor(self, text: str) -> Cursor:
         cursor = Cursor.read(text)
         if cursor is None or cursor.epoch != self._epoch:
-            raise _invalid("cursor", "Invalid cursor")
+            raise invalid("cursor", "Invalid cursor")
         return cursor
 
     def _behind(self, narrowed: Filter, asked: Cursor | None) -> tuple[Filter, Position | None, int]:
@@ -436,7 +361,7 @@ class Sandbox:
             return narrowed, None, 0
         foreign = asked.filter != narrowed
         if foreign and self.cursors == "bound":
-            raise _invalid("cursor", "Cursor belongs to another filter")
+            raise invalid("cursor", "Cursor belongs to another filter")
         if foreign and self.cursors == "restart":
             return narrowed, None, 0
         if foreign and self.cursors == "second" and asked.position is not None:
@@ -459,9 +384,10 @@ class Sandbox:
     def _rows(self, narrowed: Filter) -> list[int]:
         """Every row of a list, in the order that is served."""
         owner, status, model, search = narrowed
-        rows = self._world.page(owner, status, model, None, FOREVER)
-        if search is not None:
-            rows = [row for row in rows if self._world.id(row) == search.lower()]
+        if search is None:
+            rows = self._world.page(owner, status, model, None, FOREVER)
+        else:
+            rows = self._world.find(search, owner, status, model)
         if self.order != "newest":
             rows.sort(key=lambda row: self._rank(self._world.position(row)))
         return rows
@@ -491,166 +417,6 @@ def _uuid(name: str) -> str:
 
 def _key(name: str) -> str:
     return f"afk_{hashlib.sha256(name.encode()).hexdigest()[:40]}"
-
-
-def _invalid(field: str, text: str) -> Refused:
-    return Refused(400, "Invalid query parameters", {field: [text]})
-
-
-def _parameters(query: list[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
-    """The known parameters, none of them twice; unknown ones are ignored."""
-    values: dict[str, str] = {}
-    for name, value in query:
-        if name in values:
-            raise _invalid(name, "Expected one value, received several")
-        if name in known:
-            values[name] = value
-    return values
-
-
-def _one_of(query: dict[str, str], field: str, allowed: tuple[str, ...]) -> None:
-    if field in query and query[field] not in allowed:
-        raise _invalid(field, f"Expected one of {', '.join(allowed)}")
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, sandbox: Sandbox, port: int) -> None:
-        self.sandbox = sandbox
-        self._serving: dict[threading.Thread, socket.socket] = {}
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        # Own threads, so that stop() can cut and await them: an open connection would outlive its sandbox.
-        thread = threading.Thread(target=self._serve, args=(request, client_address), daemon=True)
-        self._serving[thread] = request
-        thread.start()
-
-    def _serve(self, request: Any, client_address: Any) -> None:
-        try:
-            self.process_request_thread(request, client_address)
-        finally:
-            self._serving.pop(threading.current_thread(), None)
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()
-        for thread, connection in list(self._serving.items()):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            if thread is not threading.current_thread():
-                thread.join(5)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # clients may go away whenever they like
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_GET(self) -> None:
-        sandbox = self.server.sandbox
-        full, _, text = self.path.partition("?")
-        path = full.removeprefix("/v2") if full.startswith("/v2/") else full
-        query = parse_qsl(text, keep_blank_values=True)
-        key = self.headers.get("X-API-Key")
-        record = Request(path, dict(query), 0, bool(key))
-        sandbox.requests.append(record)
-        if sandbox.latency:
-            sandbox.closing.wait(sandbox.latency)
-        if sandbox.on_request is not None:
-            sandbox.on_request(record)
-        try:
-            if sandbox.limited():
-                raise Refused(429, "Rate limit exceeded", headers={"Retry-After": "1"})
-            fault = sandbox.faults.meet(path)
-            if fault is not None and self._fail(fault, record):
-                return
-            if not full.startswith("/v2/"):
-                raise Refused(404, "Not found")
-            body = sandbox.answer(path, query, key, fault.kind if fault else None)
-        except Refused as refused:
-            record.status = refused.status
-            self._send(refused.status, orjson.dumps(refused.body), refused.headers)
-        else:
-            data = orjson.dumps(body)
-            record.status = 200
-            self._send(200, data, cut=fault is not None and fault.kind == "truncated")
-
-    do_HEAD = do_GET  # noqa: N815 - the same, without the body
-
-    def _fail(self, fault: Fault, record: Request) -> bool:
-        """Meet the request with a fault that needs no answer of the API; whether it was one."""
-        kind = fault.kind
-        if kind == "timeout":
-            self._hang(fault.options["seconds"])
-            self.close_connection = True
-        elif kind == "reset":
-            linger = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.rfile.close()
-            self.connection.close()
-            self.close_connection = True
-        elif kind == "html":
-            record.status = 200
-            self._send(200, b"<!doctype html><title>Just a moment</title>", {"Content-Type": "text/html"})
-        elif kind == "error_body":
-            record.status = 200
-            self._send(200, orjson.dumps({"error": "Internal error"}))
-        elif kind == "redirect":
-            raise Refused(302, "Moved", headers={"Location": fault.options["location"]})
-        elif kind.isdigit():
-            after = fault.options.get("retry_after")
-            headers = {} if after is None else {"Retry-After": str(after)}
-            raise Refused(int(kind), HTTPStatus(int(kind)).phrase, headers=headers)
-        else:
-            return False
-        return True
-
-    def _hang(self, seconds: float | None) -> None:
-        until = None if seconds is None else time.monotonic() + seconds
-        while not self.server.sandbox.closing.wait(0.01) and (until is None or time.monotonic() < until):
-            readable = select.select([self.connection], [], [], 0)[0]
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
-                return
-
-    def _refuse_method(self) -> None:
-        self.close_connection = True  # a body may follow, which nobody reads
-        self._send(405, orjson.dumps({"error": "Method not allowed"}), {"Allow": "GET, HEAD"})
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = _refuse_method  # noqa: N815
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library refuses (no HTTP, too long, unknown methods), in the API's form."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            self._refuse_method()
-            return
-        self.close_connection = True
-        self._send(code, orjson.dumps({"error": message or HTTPStatus(code).phrase}))
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
-        seconds, number = self.server.sandbox.clock_and_number()
-        lines = {
-            "Date": formatdate(seconds, usegmt=True),
-            "Content-Type": "application/json; charset=utf-8",
-            "Content-Length": str(len(body)),
-            "x-request-id": f"req_{number:012x}",
-        } | (headers or {})
-        if cut:
-            body, self.close_connection = body[: len(body) // 2], True
-        if self.close_connection:
-            lines["Connection"] = "close"
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        data = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode("latin-1")
-        self.connection.sendall(data if self.command == "HEAD" else data + body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing is logged: `Sandbox.requests` tells what came in."""
 
 
 def serve(port: int, jobs: int, seed: int, as_json: bool, out: TextIO) -> None:

@@ -372,6 +372,19 @@ class World:
         moving = [row for row in open_ if self.status(row) == status]
         return sorted(settled + moving, key=self.position, reverse=True)[:limit]
 
+    def find(self, job_id: str, owner: int | None, status: str | None, model: str | None) -> list[int]:
+        """The row of one id, where the filter lets it through."""
+        try:
+            row = self.row(job_id)
+        except KeyError:
+            return []
+        fits = (
+            owner in (None, self.owner[row])
+            and status in (None, self.status(row))
+            and model in (None, self._models[self._model[row]])
+        )
+        return [row] if fits else []
+
     def _before(self, rows: array[int], after: Position | None, limit: int) -> list[int]:
         end = len(rows) if after is None else bisect_left(rows, after, key=self.position)
         return rows[max(0, end - limit) : end].tolist()[::-1]
