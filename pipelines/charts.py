@@ -324,7 +324,7 @@ def svg(chart: Chart, name: str, title: str, description: str) -> str:
 def labels(values: "pd.Series[Any]", length: int = 28) -> "pd.Series[Any]":
     """Label a column so that different values stay different: those cut to the same label are numbered."""
     names: dict[object, str] = {}
-    for value in values.drop_duplicates():
+    for value in sorted(values.drop_duplicates(), key=str):
         first, count = label(value, length), 2
         name = first
         while name in names.values():

@@ -136,7 +136,7 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
                 [
                     (
                         name(row),
-                        row.modality or "-",
+                        label(row.modality),
                         number(row.jobs),
                         _credits(row.credits),
                         _percent_figure(row.credits, total["credits"]),

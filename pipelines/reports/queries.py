@@ -170,8 +170,12 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
 def label(text: Any, length: int = 28) -> str:
     """Return one printable line of at most `length` characters for a name or message that the API gave.
 
-    A missing or blank one is "(none)". The line is plain text: escape it where it becomes HTML.
+    A long one keeps its beginning and its end, in which names of versions differ. A missing or blank one is
+    "(none)". The line is plain text: escape it where it becomes HTML.
     """
-    kept = "" if text is None or text != text else str(text)[: 4 * length]
+    kept = "" if text is None or text != text else str(text)
+    if len(kept) > 8 * length:
+        kept = kept[: 4 * length] + kept[-4 * length :]
     kept = " ".join("".join(c if c.isprintable() else " " for c in kept).split())
-    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(none)"
+    tail = length // 3
+    return (kept if len(kept) <= length else f"{kept[: length - tail - 1]}…{kept[-tail:]}") or "(none)"
