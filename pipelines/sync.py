@@ -117,7 +117,7 @@ class _Sync:
         self.reading = Reading(
             client,
             known=known,
-            unsettled=warehouse.unsettled(self.scope, known.started_at, self.settle_after, client.now())
+            unsettled=warehouse.unsettled(self.scope, known.started_at, self.settle_after)
             if known and warehouse.has("jobs")
             else (),
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),

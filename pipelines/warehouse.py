@@ -201,8 +201,8 @@ class Warehouse:
         found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
         return found if isinstance(found, dict) else {}
 
-    def unsettled(self, scope: str, started_at: int, settle_after: int, now: int) -> list[Unsettled]:
-        """Return the jobs that can have changed since the sync that began at `started_at`, and how deep they lie."""
+    def unsettled(self, scope: str, started_at: int, settle_after: int) -> list[Unsettled]:
+        """Return the jobs that the sync that began at `started_at` left unsettled, and how deep they lie."""
         rows = self.query(
             f"""
             with unsettled as (
@@ -219,7 +219,7 @@ class Warehouse:
             )
             select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
             """,
-            {"week_ago": now - WEEK, "horizon": started_at - settle_after},  # type: ignore[arg-type]
+            {"week_ago": started_at - WEEK, "horizon": started_at - settle_after},  # type: ignore[arg-type]
         )
         return [
             Unsettled(identity, created_at, status, rank, is_searchable(identity))
