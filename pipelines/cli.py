@@ -141,7 +141,8 @@ def status_command(as_json: bool) -> None:
     """Say what the warehouse holds and how fresh it is."""
     from pipelines import status
 
-    found = status.facts(settings.load().path, int(time.time() * 1e6))
+    chosen, now = settings.load(), int(time.time() * 1e6)
+    found = status.facts(chosen.path, now) if chosen.destination == "duckdb" else status.facts_there(chosen, now)
     if as_json:
         _print_json(found)
     else:
@@ -169,7 +170,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     SQL is the statement, or - to read it from standard input.
     """
     from pipelines import query
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     if (sql is None) == (file is None):
         raise click.UsageError("give the SQL, or --file FILE")
@@ -179,7 +180,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
                 sql = opened.read()
         except (OSError, UnicodeDecodeError) as problem:
             raise ConfigurationError(f"cannot read {file}: {problem}") from None
-    connection = connect_readonly(settings.load().path)
+    connection = connect(settings.load())
     try:
         result = query.run(connection, sql or "")
     finally:
@@ -206,7 +207,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     from zoneinfo import ZoneInfo
 
     from pipelines.report import write_report
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -217,7 +218,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     if first_day > last_day:
         raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
     target = Path(output) if output else chosen.path.with_name("report.html")
-    connection = connect_readonly(chosen.path)
+    connection = connect(chosen)
     try:
         headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
     finally:
@@ -239,12 +240,12 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     """Compare freshness, failures, spend, stuck jobs and webhooks with the thresholds in checks.*; exit 5 on a breach."""
     from pipelines import checks
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     chosen = settings.load()
     if notify and not chosen.slack_hook:
         raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
-    connection = connect_readonly(chosen.path) if chosen.path.exists() else None
+    connection = connect(chosen) if chosen.path.exists() or chosen.destination != "duckdb" else None
     try:
         findings = checks.run_checks(connection, chosen, datetime.now(UTC))
     finally:
@@ -347,7 +348,9 @@ def _credits(amount: Any) -> str:
     return "no" if text in ("+0", "-0") else text
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
+    if isinstance(path, str):  # a server or a bucket
+        return path
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
@@ -379,7 +382,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
-        "warehouse": f"{_shown(Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
+        "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
         "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {run['requests']:,} requests)",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": found["newest_job"] or "none",

@@ -14,14 +14,16 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import duckdb
 import filelock
 
+from pipelines import reports
+from pipelines.apiframe import jobs_source
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
 from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
@@ -29,6 +31,10 @@ from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationErr
 
 if TYPE_CHECKING:
     import dlt
+    import pyarrow as pa
+    from dlt.extract import DltSource
+
+    from pipelines.settings import Settings
 
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
@@ -85,6 +91,20 @@ def connect_readonly(path: Path) -> duckdb.DuckDBPyConnection:
     return _open(path, read_only=True)
 
 
+def warehouse_for(settings: Settings) -> Warehouse:
+    """Return the warehouse that `warehouse.destination` names."""
+    if settings.destination == "duckdb":
+        return Warehouse(settings.path)
+    from pipelines import destinations
+
+    return destinations.warehouse_for(settings)
+
+
+def connect(settings: Settings) -> Any:
+    """Open the warehouse that `warehouse.destination` names for reading, in UTC. Close it soon."""
+    return warehouse_for(settings).connect_readonly()
+
+
 class Warehouse:
     """One DuckDB warehouse: `path` is the published file, everything private lies in `.load` beside it."""
 
@@ -101,11 +121,24 @@ class Warehouse:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
-    def over(cls, connection: duckdb.DuckDBPyConnection) -> Warehouse:
+    def over(cls, connection: Any) -> Self:
         """Return the questions of a warehouse over a connection that is open already; it is not closed here."""
         warehouse = cls(Path("warehouse.duckdb"))
         warehouse._connection = connection
         return warehouse
+
+    @property
+    def place(self) -> Path | str:
+        """Where it lies, in words for a message."""
+        return self.path
+
+    def connect_readonly(self) -> Any:
+        """Return a connection for readers, with as much of DuckDB's interface as this project uses."""
+        return connect_readonly(self.path)
+
+    def size_bytes(self) -> int:
+        """Return how much room it takes."""
+        return self.path.stat().st_size
 
     @contextlib.contextmanager
     def lock(self, wait: float) -> Iterator[None]:
@@ -118,7 +151,7 @@ class Warehouse:
             held = filelock.FileLock(self._lock_file, mode=0o600)
             held.acquire(timeout=wait)
         except filelock.Timeout:
-            raise BusyError(f"another sync holds {self.path}; it was waited for {wait:g} s (--wait SECONDS)") from None
+            raise BusyError(f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)") from None
         except OSError as problem:
             raise ConfigurationError(f"cannot write in {self.path.parent}: {problem.strerror}") from None
         try:
@@ -164,8 +197,8 @@ class Warehouse:
         """Tell whether a table of ours is there."""
         return bool(
             self.query(
-                "select 1 from duckdb_tables() where database_name = current_database() "
-                "and schema_name = ? and table_name = ?",
+                "select 1 from information_schema.tables where table_catalog = current_database() "
+                "and table_schema = ? and table_name = ?",
                 [SCHEMA, table],
             )
         )
@@ -267,7 +300,7 @@ class Warehouse:
         if not self.has("jobs"):
             return Totals(0, 0, Decimal(0))
         rows = self.query(
-            f"select count(*), count(*) filter (status in {OPEN} and delisted_at is null), "
+            f"select count(*), count(*) filter (where status in {OPEN} and delisted_at is null), "
             f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
         )
         return Totals(*rows[0])
@@ -318,17 +351,21 @@ class Warehouse:
         return [
             row[0]
             for row in self.query(
-                f"select id from {SCHEMA}.jobs anti join {SCHEMA}._full_sync_seen using (id) "
-                f"where delisted_at is null and {_in_scope(scope)} "
+                f"select id from {SCHEMA}.jobs "
+                f"where not exists (select 1 from {SCHEMA}._full_sync_seen as seen where seen.id = jobs.id) "
+                f"and delisted_at is null and {_in_scope(scope)} "
                 "and created_at >= make_timestamp(coalesce(?, -62135596800000000))",
                 [since],
             )
         ]
 
+    def storable(self, rows: list[Row]) -> list[Row]:
+        """Return rows as the warehouse can hold them; what does not fit its column goes to `extra`."""
+        return rows
+
     def pipeline(self) -> dlt.Pipeline:
-        """Return the dlt pipeline that loads into the load file, through its one connection."""
+        """Return the dlt pipeline that loads into the warehouse."""
         import dlt
-        from dlt.destinations import duckdb as destination
 
         # JSON travels as text on purpose; dlt warns of it at every load.
         logging.getLogger("dlt").addFilter(lambda record: "column hints were different" not in record.getMessage())
@@ -339,9 +376,23 @@ class Warehouse:
         return dlt.pipeline(
             pipeline_name=PIPELINE,
             pipelines_dir=str(folder),
-            destination=destination(self.connection, enable_dataset_name_normalization=True),
+            destination=self._destination(),
             dataset_name=SCHEMA,
         )
+
+    def _destination(self) -> Any:
+        from dlt.destinations import duckdb as destination
+
+        # Through the one connection, which holds the lock of the file.
+        return destination(self.connection, enable_dataset_name_normalization=True)
+
+    def source(self, tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+        """Return the dlt source that brings Arrow tables of jobs into this warehouse."""
+        return jobs_source(tables)
+
+    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+        """Make schema `reports` hold exactly our views."""
+        reports.create_views(self.connection, timezone, error_classes)
 
     def record(self, run: Run) -> None:
         """Add a row to `sync_runs`: this sync ended well. Tables that only a sync writes are made here."""
