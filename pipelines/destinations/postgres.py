@@ -334,4 +334,4 @@ def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | N
 
 def _reason(problem: Exception) -> str:
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    return lines[0].removeprefix("connection to server at ").removeprefix("ERROR: ").strip()
+    return re.sub(r"^(connection to server .*? failed: )?((ERROR|FATAL): +)?", "", lines[0])
