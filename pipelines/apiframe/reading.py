@@ -14,9 +14,10 @@ from typing import Any
 from pipelines.apiframe import frontier, reader, slices
 from pipelines.apiframe.client import Client, Page
 from pipelines.apiframe.frontier import Known, Unsettled
-from pipelines.apiframe.records import OPEN, Row
+from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
+QUICK_ANSWER = 0.005  # seconds
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -86,7 +87,13 @@ class Reading:
         """Yield rows in batches of some 5,000, the last one smaller."""
         rows: list[Row] = []
         for page in self._pages():
-            fresh = reader.to_rows(page, self.client.scope, self.modalities)
+            fresh = to_rows(
+                page.jobs,
+                page.positions,
+                scope=self.client.scope,
+                synced_at=page.read_at,
+                modalities=self.modalities,
+            )
             if self.since is not None:
                 fresh = [row for row in fresh if row.created_at >= self.since]
             rows += fresh
@@ -107,7 +114,9 @@ class Reading:
         stretches = [top]
         if self.known and self.known.progress:
             stretches += slices.restore(self.known.progress, self.since)
-        self._plan = slices.Slices(stretches, workers=self.workers)
+        # A server that answers at once is as quick as rows can be made: more connections only cost requests.
+        workers = self.workers if self.client.answered_after > QUICK_ANSWER else 1
+        self._plan = slices.Slices(stretches, workers=workers)
         task = self._plan.next_task()
         assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
         self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
@@ -143,8 +152,9 @@ class Reading:
 
     def _seen(self, page: Page) -> Page:
         self.jobs_read += len(page.jobs)
-        for _, identity in page.positions:
-            self._remaining.pop(identity, None)
+        if self._remaining:
+            for _, identity in page.positions:
+                self._remaining.pop(identity, None)
         bottom = self._plan.slices[-1] if self._plan.slices else self._plan.bottom
         if bottom is not None and bottom.last is not None:
             self.oldest = bottom.last

@@ -7,7 +7,9 @@ are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing ne
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -184,6 +186,66 @@ def position(job: object) -> tuple[int, str]:
         return timestamp(job.get("createdAt")), identity
     except ValueError:
         raise InvalidJobError(f"a job has no createdAt: {shorten(job)}") from None
+
+
+def to_rows(
+    jobs: Sequence[Mapping[str, Any]],
+    positions: Sequence[tuple[int, str]],
+    *,
+    scope: str,
+    synced_at: int,
+    modalities: Mapping[str, str],
+) -> list[Row]:
+    """Turn the jobs of a page into rows, column by column where every value has its documented type.
+
+    `positions` are theirs (`position`); `modalities` maps model to modality.
+    """
+    try:
+        status, model, progress, cost, error, webhook, completed, expired, result = zip(
+            *map(_columns, jobs), strict=True
+        )
+        if (
+            any(len(job) != len(FIELDS) for job in jobs)
+            or not _all_of({str, type(None)}, status, model, error, webhook)
+            or not _all_of({int, float, type(None)}, progress)
+            or not _all_of({int, type(None)}, cost)
+            or not _all_of({bool, type(None)}, expired)
+            or max(map(abs, filter(None, cost)), default=0) >= CREDIT_LIMIT
+        ):
+            raise ValueError("not as documented")
+        completed_at = [None if time is None else timestamp(time) for time in completed]
+    except (KeyError, ValueError):  # something that the document does not promise; or no jobs
+        return [
+            to_row(job, where, scope=scope, synced_at=synced_at, modalities=modalities)
+            for job, where in zip(jobs, positions, strict=True)
+        ]
+    described = list(map(describe, result))
+    columns: list[Iterable[Any]] = [
+        [identity for _, identity in positions],
+        status,
+        model,
+        [modalities.get(name, shape) for name, (_, shape) in zip(model, described, strict=True)],
+        progress,
+        cost,
+        error,
+        webhook,
+        [created_at for created_at, _ in positions],
+        completed_at,
+        expired,
+        [assets for assets, _ in described],
+        [None if value is None else encode(value) for value in result],
+    ]
+    constant = [itertools.repeat(value) for value in (None, scope, synced_at, None)]
+    return list(map(Row._make, zip(*columns, *constant, strict=False)))
+
+
+_columns = operator.itemgetter(
+    "status", "model", "progress", "creditCost", "error", "webhookStatus", "completedAt", "expired", "result"
+)
+
+
+def _all_of(types: set[type], *columns: Iterable[Any]) -> bool:
+    return all(types.issuperset(map(type, column)) for column in columns)
 
 
 def to_row(
