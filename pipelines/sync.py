@@ -399,7 +399,7 @@ class _NoPandas:
 
 @contextlib.contextmanager
 def _without_pandas() -> Iterator[None]:
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _NoPandas)
     try:
         yield
     finally:

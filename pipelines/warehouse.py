@@ -34,8 +34,8 @@ PIPELINE = "apiframe"
 SCHEMA = "apiframe"
 WEEK = 7 * 86_400 * 1_000_000
 
-#: What a row costs; the same rule as `records` and the reports have.
-SPENT = "case when status in ('COMPLETED', 'CANCELLED') then credit_cost end"
+#: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
+SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
 
 
 class Run(NamedTuple):

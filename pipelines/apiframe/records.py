@@ -397,11 +397,6 @@ def decode_equal(one: str, other: str) -> bool:
     return bool(decode(one.encode()) == decode(other.encode()))
 
 
-def spent(row: Row) -> Decimal:
-    """Credits that a job has cost: nothing while it is open or unknown, nothing where it failed (refunded)."""
-    return Decimal(row.credit_cost or 0) if row.status in ("COMPLETED", "CANCELLED") else Decimal(0)
-
-
 @functools.cache
 def arrow_schema() -> pa.Schema:
     """Return the Arrow schema of `jobs`."""
