@@ -127,6 +127,8 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     """
     from pipelines.sync import sync
 
+    if full and since is not None:
+        raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
     with _Progress(quiet=quiet) as progress:

@@ -128,7 +128,7 @@ class _Sync:
             else (),
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
             open_jobs=warehouse.open_jobs() if known and self.before.open_jobs else {},
-            is_known=warehouse.knows,
+            is_known=lambda positions: warehouse.knows(self.scope, positions),
             settle_after=self.settle_after,
             workers=settings.workers,
             since=self.since,

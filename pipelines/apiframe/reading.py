@@ -7,7 +7,7 @@ keep with it: `started_at`, `high_water_mark`, `progress` and the jobs that the 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Reading:
     """Reads what one sync needs. Iterate over `batches()`, then look at the rest.
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
-    createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these ids: while it does, the
+    createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
     first page of a quiet account is enough.
     """
 
@@ -45,7 +45,7 @@ class Reading:
         unsettled: Iterable[Unsettled] = (),
         newer_than: Callable[[int], int] = lambda _: 0,
         open_jobs: Mapping[str, int] | None = None,
-        is_known: Callable[[list[str]], bool] = lambda _: False,
+        is_known: Callable[[Sequence[tuple[int, str]]], bool] = lambda _: False,
         settle_after: int,
         workers: int,
         since: int | None = None,
@@ -130,7 +130,7 @@ class Reading:
             return self.since
         floor = frontier.floor(known, self.settle_after)
         if not self._walks and first.positions and frontier.was_quiet(known, self.settle_after):
-            wanted = [identity for time, identity in first.positions if time >= (self.since or time)]
+            wanted = [position for position in first.positions if position[0] >= (self.since or position[0])]
             if self._is_known(wanted):  # nothing new on the first page: it is enough
                 floor = max(floor, first.positions[-1][0] + 1)
         return floor if self.since is None else max(floor, self.since)

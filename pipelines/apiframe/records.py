@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,7 @@ FIELDS = {
 }
 CREDIT_STEP = Decimal("0.0001")
 CREDIT_LIMIT = 10**14
+EXACT_LIMIT = 2**53  # a float holds every whole number below
 #: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
 DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
 LONG_NUMBER = b"0" * 16
@@ -211,6 +213,7 @@ def to_rows(
             or not _all_of({int, type(None)}, cost)
             or not _all_of({bool, type(None)}, expired)
             or max(map(abs, filter(None, cost)), default=0) >= CREDIT_LIMIT
+            or max(map(abs, filter(None, progress)), default=0) >= EXACT_LIMIT
         ):
             raise ValueError("not as documented")
         completed_at = [None if time is None else timestamp(time) for time in completed]
@@ -312,7 +315,7 @@ def _text(value: Any) -> str | None:
 def _fit(name: str, value: Any, convert: Callable[[Any], Any], misfits: dict[str, Any]) -> Any:
     try:
         converted, exact = convert(value)
-    except (ValueError, TypeError, ArithmeticError):
+    except (LookupError, ValueError, TypeError, ArithmeticError):
         converted, exact = None, False
     if not exact:
         misfits[name] = value
@@ -329,14 +332,18 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _real(value: Any) -> tuple[float, bool]:
-    return float(_decimal(value)), True
+    number = _decimal(value)
+    real = float(number)
+    if math.isinf(real):
+        raise ValueError("too large for the column")
+    return real, Decimal(repr(real)) == number
 
 
 def _credits(value: Any) -> tuple[Decimal, bool]:
     number = _decimal(value)
-    if abs(number) >= CREDIT_LIMIT:
-        raise ValueError("too large for the column")
     rounded = number.quantize(CREDIT_STEP)
+    if abs(rounded) >= CREDIT_LIMIT:
+        raise ValueError("too large for the column")
     return rounded, rounded == number
 
 
