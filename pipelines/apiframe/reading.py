@@ -190,6 +190,8 @@ class Reading:
                 can_list = False
                 yield from self._read_lists()
             elif step.action == "search":
+                if not step.ids:
+                    return  # no way to ask for them: they stay unsettled
                 can_search = yield from self._search(step.ids)
                 if can_search:
                     for identity in step.ids:
@@ -206,8 +208,8 @@ class Reading:
         for identity in list(ids):
             page = self.client.page(search=identity)
             yield self._seen(page)
-            if any(other != identity for _, other in page.positions):
-                return False
+            if page.next_cursor is not None or any(other != identity for _, other in page.positions):
+                return False  # an id is one job on one page: an empty page that goes on is no proof of absence
         return True
 
     def _read_lists(self) -> Iterator[Page]:
