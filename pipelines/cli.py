@@ -5,8 +5,10 @@ dlt, duckdb, pandas and pyarrow are imported by the commands that need them, so 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import shutil
 import signal
 import sys
 import time
@@ -125,6 +127,8 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     """
     from pipelines.sync import sync
 
+    if full and since is not None:
+        raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
     with _Progress(quiet=quiet) as progress:
@@ -187,7 +191,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
         connection.close()
     terminal = sys.stdout.isatty()
     form = "json" if as_json else form or ("table" if terminal else "csv")
-    width = click.get_terminal_size_columns() if terminal else None
+    width = shutil.get_terminal_size().columns if terminal else None
     click.echo(query.render(result, form, width))
 
 
@@ -238,7 +242,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 @quiet_option
 @json_option
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
-    """Compare freshness, failures, spend, stuck jobs and webhooks with the thresholds in checks.*; exit 5 on a breach."""
+    """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
     from pipelines import checks
     from pipelines.warehouse import connect
 
@@ -253,7 +257,7 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
             connection.close()
     failing = [finding for finding in findings if finding.state in ("breached", "unmeasured")]
     if as_json:
-        _print_json({"breached": bool(failing), "checks": [checks.facts(finding) for finding in findings]})
+        _print_json({"breached": bool(failing), "checks": [dataclasses.asdict(finding) for finding in findings]})
     elif not quiet:
         for finding in findings:
             click.echo(f"{finding.state:10}  {finding.message}")
@@ -385,14 +389,18 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
         "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {run['requests']:,} requests)",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
-        "newest job": found["newest_job"] or "none",
+        "newest job": _time(found["newest_job"]),
         "open jobs": f"{found['open_jobs']:,}",
         "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
-        "high-water mark": found["high_water_mark"] or "none",
+        "high-water mark": _time(found["high_water_mark"]),
     }
     from pipelines.query import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]
+
+
+def _time(iso: str | None) -> str:
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S} UTC" if iso else "none"
 
 
 def _ago(seconds: int) -> str:

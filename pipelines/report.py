@@ -60,18 +60,15 @@ def write_report(
     if last_day < first_day:
         raise ConfigurationError(f"the report ends on {last_day}, before it begins on {first_day}")
     period = Period(first_day, last_day, timezone)
-    try:
-        oldest, newest = connection.execute("select min(day), max(day) from reports.jobs").fetchall()[0]
-        if newest is None:
-            raise ApiframeWarehouseError("nothing to report: the warehouse holds no jobs yet")
-        total = queries.summary(connection, period).iloc[0]
-        if not total["jobs"]:
-            raise ApiframeWarehouseError(
-                f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {newest}"
-            )
-        page = _page(connection, period, total, oldest, now)
-    except duckdb.CatalogException:
-        raise ApiframeWarehouseError("nothing to report: the warehouse has no views yet; sync first") from None
+    covered = queries.extent(connection)
+    if covered is None:
+        raise ApiframeWarehouseError("nothing to report: the warehouse holds no jobs yet")
+    total = queries.summary(connection, period).iloc[0]
+    if not total["jobs"]:
+        raise ApiframeWarehouseError(
+            f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {covered.newest}"
+        )
+    page = _page(connection, period, total, covered.oldest, now)
     _write(target, page)
     return {
         "first_day": first_day.isoformat(),

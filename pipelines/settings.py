@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -28,7 +28,7 @@ class Settings:
     """Every setting, checked. `project` is the folder that holds `.dlt`; `path` is absolute."""
 
     project: Path
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     base_url: str
     scope: str
     settle_after: timedelta
@@ -43,7 +43,7 @@ class Settings:
     monthly_credits: Decimal
     stuck_jobs: int
     webhook_failure_rate: float
-    slack_hook: str | None
+    slack_hook: str | None = field(repr=False)
     request_timeout: float
     request_max_attempts: int
     request_backoff_factor: float
@@ -68,17 +68,17 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
     project = Path(environment.get("DLT_PROJECT_DIR") or Path.cwd()).absolute()
     lookup = _Lookup(project, environment)
     values: dict[str, object] = {
-        field: overrides.get(field) if overrides.get(field) is not None else lookup(name, default)
-        for field, (name, default, _) in _SETTINGS.items()
+        own: overrides.get(own) if overrides.get(own) is not None else lookup(name, default)
+        for own, (name, default, _) in _SETTINGS.items()
     }
     if values["api_key"] is None:
         values["api_key"] = environment.get("APIFRAME_API_KEY")
     checked: dict[str, Any] = {}
-    for field, (name, _, check) in _SETTINGS.items():
+    for own, (name, _, check) in _SETTINGS.items():
         try:
-            checked[field] = check(values[field])
+            checked[own] = check(values[own])
         except ValueError as problem:
-            shown = "" if field in ("api_key", "slack_hook") else f" = {values[field]!r}"
+            shown = "" if own in ("api_key", "slack_hook") else f" = {values[own]!r}"
             raise ConfigurationError(f"{name}{shown}: {problem}") from None
     checked["path"] = project / checked["path"]
     return Settings(project=project, **checked)
@@ -90,7 +90,7 @@ class _Lookup:
     def __init__(self, project: Path, environment: Mapping[str, str]) -> None:
         self.environment = environment
         folder = environment.get("DLT_CONFIG_FOLDER", ".dlt")
-        home = Path(environment.get("DLT_DATA_DIR") or Path("~/.dlt").expanduser())
+        home = Path("~/.dlt").expanduser()  # DLT_DATA_DIR moves dlt's data, not its configuration
         self.documents = [
             _read_toml(place / file) for file in ("secrets.toml", "config.toml") for place in (project / folder, home)
         ]

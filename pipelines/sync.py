@@ -10,15 +10,16 @@ import itertools
 import operator
 import os
 import queue
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe import connect, microseconds, modalities, records
 from pipelines.apiframe.client import ApiError, Client
@@ -32,7 +33,7 @@ from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 50_000
 MOST_CHUNK_SECONDS = 10.0
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 8
 CATALOGUE_AGE = microseconds(timedelta(days=1))
 
 #: What dlt must do, whatever its configuration says: the promises rest on it.
@@ -78,13 +79,23 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
     """
     client = connect(settings)
+<<<<<<< HEAD
     warehouse = warehouse_for(settings)
     with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
+=======
+    warehouse = Warehouse(settings.path)
+    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), _without_pandas():
+>>>>>>> main
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
         warehouse.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
         warehouse.publish()
     return outcome
+
+
+def _prepare_dlt() -> None:
+    os.environ.update(DLT_SETTINGS)
+    import dlt  # noqa: F401 - so that it is loaded when it is needed
 
 
 class _Sync:
@@ -121,7 +132,7 @@ class _Sync:
             else (),
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
             open_jobs=warehouse.open_jobs() if known and self.before.open_jobs else {},
-            is_known=warehouse.knows,
+            is_known=lambda positions: warehouse.knows(self.scope, positions),
             settle_after=self.settle_after,
             workers=settings.workers,
             since=self.since,
@@ -140,7 +151,11 @@ class _Sync:
         belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
+<<<<<<< HEAD
                 f"{self.warehouse.place} belongs to {belongs_to}: "
+=======
+                f"{self.warehouse.path} belongs to {belongs_to}; "
+>>>>>>> main
                 f"for {self.settings.base_url} set another warehouse.path"
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
@@ -172,8 +187,9 @@ class _Sync:
             self.warehouse.mark_seen([], restart=self.progress is None)
         batches = self.reading.batches()
         if self.reading.walks:
-            with contextlib.closing(_ahead(batches, BATCHES_AHEAD)) as ahead:
-                self._load(ahead)
+            with contextlib.closing(_Ahead(batches, BATCHES_AHEAD)) as ahead:
+                _prepare_dlt()  # while the first pages come
+                self._load(iter(ahead))
         else:
             self._load(batches)
         if self.reading.disordered:
@@ -228,7 +244,7 @@ class _Sync:
             if not first.rows and self.warehouse.has("jobs"):
                 continue
             if pipeline is None:
-                os.environ.update(DLT_SETTINGS)
+                _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
             self._load_chunk(pipeline, itertools.chain([first], changes), limit)
             limit = MOST_CHUNK_ROWS
@@ -339,40 +355,63 @@ class _Sync:
         return rows
 
 
-def _ahead(items: Iterator[Item], most: int) -> Generator[Item, None, None]:
-    """Run an iterator in a thread of its own, at most `most` items ahead, so that it goes on while dlt loads."""
-    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=most)
-    stopped = threading.Event()
+class _Ahead(Generic[Item]):
+    """Runs an iterator in a thread of its own, at most `most` items ahead, so that it goes on while dlt loads."""
 
-    def put(entry: tuple[bool, Any]) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(entry, timeout=0.1)
-                return
+    def __init__(self, items: Iterator[Item], most: int) -> None:
+        self._ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=most)
+        self._stopped = threading.Event()
+        threading.Thread(target=self._work, args=(items,), daemon=True, name="reading").start()
 
-    def work() -> None:
-        try:
-            for item in items:
-                put((True, item))
-                if stopped.is_set():
-                    return
-        except BaseException as problem:  # raised again in the consumer
-            put((False, problem))
-        else:
-            put((False, None))
-
-    threading.Thread(target=work, daemon=True, name="reading").start()
-    try:
+    def __iter__(self) -> Iterator[Item]:
         while True:
-            more, item = ready.get()
+            more, item = self._ready.get()
             if more:
                 yield item
             elif item is not None:
                 raise item
             else:
                 return
+
+    def close(self) -> None:
+        """Let the thread end at its next item."""
+        self._stopped.set()
+
+    def _work(self, items: Iterator[Item]) -> None:
+        try:
+            for item in items:
+                self._put((True, item))
+                if self._stopped.is_set():
+                    return
+        except BaseException as problem:  # raised again in the consumer
+            self._put((False, problem))
+        else:
+            self._put((False, None))
+
+    def _put(self, entry: tuple[bool, Any]) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._ready.put(entry, timeout=0.1)
+                return
+
+
+class _NoPandas:
+    """Keeps pyarrow from importing pandas for the first array that it makes: half a second and 30 MB for nothing."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        """Refuse pandas, leave everything else to the other finders."""
+        if name == "pandas":
+            raise ModuleNotFoundError("a sync does without pandas", name=name)
+
+
+@contextlib.contextmanager
+def _without_pandas() -> Iterator[None]:
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        yield
     finally:
-        stopped.set()
+        sys.meta_path.remove(_NoPandas)
 
 
 _served = operator.itemgetter(*(Row._fields.index(name) for name in SERVED))

@@ -40,8 +40,8 @@ PIPELINE = "apiframe"
 SCHEMA = "apiframe"
 WEEK = 7 * 86_400 * 1_000_000
 
-#: What a row costs; the same rule as `records` and the reports have.
-SPENT = "case when status in ('COMPLETED', 'CANCELLED') then credit_cost end"
+#: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
+SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
 
 
 class Run(NamedTuple):
@@ -164,8 +164,12 @@ class Warehouse:
         """Open the load file, made anew from the published one where it is missing or older."""
         self._restore()
         self._discard_working_folder()
-        with _disk_errors(self.load_file):
+        try:
             self._connection = _open(self.load_file)
+        except ApiframeWarehouseError as problem:
+            raise ApiframeWarehouseError(
+                f"{problem}; if it is damaged, delete it: it is made again from the published file"
+            ) from None
         self.load_file.chmod(0o600)
         try:
             yield self
@@ -285,10 +289,18 @@ class Warehouse:
         )
         return {row[0]: Row(*row) for row in found}
 
-    def knows(self, ids: Sequence[str]) -> bool:
-        """Tell whether all these jobs are here and not delisted."""
-        sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and id in (select unnest(?::varchar[]))"
-        return self.has("jobs") and self.query(sql, [list(ids)])[0][0] == len(set(ids))
+    def knows(self, scope: str, positions: Sequence[tuple[int, str]]) -> bool:
+        """Tell whether the jobs at these positions (createdAt, id) were all seen in this scope and not delisted."""
+        if not positions:
+            return True
+        ids = {identity for _, identity in positions}
+        times = [time for time, _ in positions]
+        found = self.query(
+            f"select count(*) from {SCHEMA}.jobs where delisted_at is null and id in (select unnest(?::varchar[])) "
+            f"and {_in_scope(scope)} and created_at between make_timestamp(?) and make_timestamp(?)",
+            [list(ids), min(times), max(times)],
+        )
+        return bool(found[0][0] == len(ids))
 
     def rows(self, ids: Sequence[str]) -> list[Row]:
         """Return jobs by id."""

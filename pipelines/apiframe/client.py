@@ -16,7 +16,6 @@ from http.client import responses as REASONS  # noqa: N812
 from typing import Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from pipelines.apiframe import records
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
@@ -96,6 +95,7 @@ class Client:
         self.requests = 0  # sent, repetitions included
         self.retries = 0
         self.throttled = 0  # answers 429
+        self.answered_after = 0.0  # seconds that the last answer took
         self._key = api_key
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._max_attempts = max_attempts
@@ -183,9 +183,9 @@ class Client:
                 self.retries += attempt > 1
             asked_to_wait = 0.0
             try:
-                response = self._session().get(
-                    self.base_url + path, params=parameters, timeout=self._timeout, allow_redirects=False
-                )
+                session, request = self._session()
+                request.prepare_url(self.base_url + path, parameters)
+                response = session.send(request, timeout=self._timeout, allow_redirects=False)
                 body = response.content.replace(self._key.encode(), b"***")
             except (requests.RequestException, OSError) as fault:
                 if self._closed.is_set():
@@ -193,6 +193,7 @@ class Client:
                 problem: ApiError = ApiError(self._unreachable(path, fault))
             else:
                 self._read_clock(response)
+                self.answered_after = response.elapsed.total_seconds()
                 if response.status_code == 200:
                     try:
                         return check(records.decode(body))
@@ -219,15 +220,14 @@ class Client:
             self._wait(pause * random.uniform(0.5, 1) if not asked_to_wait else random.uniform(0, 0.1))  # noqa: S311
         raise problem
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+    def _session(self) -> tuple[requests.Session, requests.PreparedRequest]:
+        """Return this thread's session and its request, of which only the address changes."""
+        mine: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._local, "session", None)
+        if mine is None:
             session = requests.Session()
             session.headers.update(
                 {"X-API-Key": self._key, "Accept": "application/json", "User-Agent": "apiframe-warehouse"}
             )
-            session.mount("http://", HTTPAdapter(pool_maxsize=1))
-            session.mount("https://", HTTPAdapter(pool_maxsize=1))
             # Resolved once: requests looks through the environment for proxies before every request otherwise.
             settings = session.merge_environment_settings(self.base_url, {}, None, None, None)
             session.proxies, session.verify, session.cert = (
@@ -236,10 +236,11 @@ class Client:
                 settings["cert"],
             )
             session.trust_env = False
-            self._local.session = session
+            mine = session, session.prepare_request(requests.Request("GET", self.base_url))
+            self._local.session = mine
             with self._lock:
                 self._sessions.append(session)
-        return session
+        return mine
 
     def _wait(self, seconds: float) -> None:
         if self._closed.wait(seconds) if seconds > 0 else self._closed.is_set():

@@ -93,12 +93,12 @@ def next_step(
     ]
     alone = [1.0 if can_search and job.searchable else math.inf for job in jobs]
     rest = [0.0]  # rest[k]: cost of searching the jobs k, k+1, ... one by one
-    for one in reversed(alone):
-        rest.insert(0, rest[0] + one)
+    for each in reversed(alone):
+        rest.insert(0, rest[0] + each)
     cost, depth = min(((pages[k - 1] if k else 0) + rest[k], k) for k in range(len(jobs) + 1))
     if can_list:
-        listed = LIST_HANDICAP * list_pages(open_jobs)
-        listed += sum(one for job, one in zip(jobs, alone, strict=True) if job.status not in OPEN)
+        listed: float = LIST_HANDICAP * list_pages(open_jobs)
+        listed += sum(each for job, each in zip(jobs, alone, strict=True) if job.status not in OPEN)
         if listed < cost:
             return Step("lists")
     if depth:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 
 from pipelines.apiframe.client import Client, CursorRefusedError, Page
-from pipelines.apiframe.records import Row, to_row
 from pipelines.apiframe.slices import Slices, Task
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
@@ -21,18 +20,11 @@ RECOVERY_PAGES = 20  # answered pages before one more connection is tried after 
 
 def kinds(page: Page) -> list[tuple[str | None, str | None]]:
     """Return (model, status) of each job of a page, None where it is no text."""
-    return [
-        tuple(value if isinstance(value := job.get(name), str) else None for name in ("model", "status"))  # type: ignore[misc]
-        for job in page.jobs
-    ]
 
+    def text(value: object) -> str | None:
+        return value if type(value) is str else None
 
-def to_rows(page: Page, scope: str, modalities: dict[str, str]) -> list[Row]:
-    """Turn a page into rows."""
-    return [
-        to_row(job, where, scope=scope, synced_at=page.read_at, modalities=modalities)
-        for job, where in zip(page.jobs, page.positions, strict=True)
-    ]
+    return [(text(job.get("model")), text(job.get("status"))) for job in page.jobs]
 
 
 def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:

@@ -7,16 +7,17 @@ keep with it: `started_at`, `high_water_mark`, `progress` and the jobs that the 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.apiframe import frontier, reader, slices
 from pipelines.apiframe.client import Client, Page
 from pipelines.apiframe.frontier import Known, Unsettled
-from pipelines.apiframe.records import OPEN, Row
+from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
+QUICK_ANSWER = 0.005  # seconds
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -32,7 +33,7 @@ class Reading:
     """Reads what one sync needs. Iterate over `batches()`, then look at the rest.
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
-    createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these ids: while it does, the
+    createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
     first page of a quiet account is enough.
     """
 
@@ -44,7 +45,7 @@ class Reading:
         unsettled: Iterable[Unsettled] = (),
         newer_than: Callable[[int], int] = lambda _: 0,
         open_jobs: Mapping[str, int] | None = None,
-        is_known: Callable[[list[str]], bool] = lambda _: False,
+        is_known: Callable[[Sequence[tuple[int, str]]], bool] = lambda _: False,
         settle_after: int,
         workers: int,
         since: int | None = None,
@@ -86,7 +87,13 @@ class Reading:
         """Yield rows in batches of some 5,000, the last one smaller."""
         rows: list[Row] = []
         for page in self._pages():
-            fresh = reader.to_rows(page, self.client.scope, self.modalities)
+            fresh = to_rows(
+                page.jobs,
+                page.positions,
+                scope=self.client.scope,
+                synced_at=page.read_at,
+                modalities=self.modalities,
+            )
             if self.since is not None:
                 fresh = [row for row in fresh if row.created_at >= self.since]
             rows += fresh
@@ -107,7 +114,9 @@ class Reading:
         stretches = [top]
         if self.known and self.known.progress:
             stretches += slices.restore(self.known.progress, self.since)
-        self._plan = slices.Slices(stretches, workers=self.workers)
+        # A server that answers at once is as quick as rows can be made: more connections only cost requests.
+        workers = self.workers if self.client.answered_after > QUICK_ANSWER else 1
+        self._plan = slices.Slices(stretches, workers=workers)
         task = self._plan.next_task()
         assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
         self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
@@ -121,7 +130,7 @@ class Reading:
             return self.since
         floor = frontier.floor(known, self.settle_after)
         if not self._walks and first.positions and frontier.was_quiet(known, self.settle_after):
-            wanted = [identity for time, identity in first.positions if time >= (self.since or time)]
+            wanted = [position for position in first.positions if position[0] >= (self.since or position[0])]
             if self._is_known(wanted):  # nothing new on the first page: it is enough
                 floor = max(floor, first.positions[-1][0] + 1)
         return floor if self.since is None else max(floor, self.since)
@@ -143,8 +152,9 @@ class Reading:
 
     def _seen(self, page: Page) -> Page:
         self.jobs_read += len(page.jobs)
-        for _, identity in page.positions:
-            self._remaining.pop(identity, None)
+        if self._remaining:
+            for _, identity in page.positions:
+                self._remaining.pop(identity, None)
         bottom = self._plan.slices[-1] if self._plan.slices else self._plan.bottom
         if bottom is not None and bottom.last is not None:
             self.oldest = bottom.last
@@ -180,6 +190,8 @@ class Reading:
                 can_list = False
                 yield from self._read_lists()
             elif step.action == "search":
+                if not step.ids:
+                    return  # no way to ask for them: they stay unsettled
                 can_search = yield from self._search(step.ids)
                 if can_search:
                     for identity in step.ids:
@@ -196,8 +208,8 @@ class Reading:
         for identity in list(ids):
             page = self.client.page(search=identity)
             yield self._seen(page)
-            if any(other != identity for _, other in page.positions):
-                return False
+            if page.next_cursor is not None or any(other != identity for _, other in page.positions):
+                return False  # an id is one job on one page: an empty page that goes on is no proof of absence
         return True
 
     def _read_lists(self) -> Iterator[Page]:

@@ -7,7 +7,10 @@ are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing ne
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -82,6 +85,7 @@ FIELDS = {
 }
 CREDIT_STEP = Decimal("0.0001")
 CREDIT_LIMIT = 10**14
+EXACT_LIMIT = 2**53  # a float holds every whole number below
 #: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
 DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
 LONG_NUMBER = b"0" * 16
@@ -186,6 +190,67 @@ def position(job: object) -> tuple[int, str]:
         raise InvalidJobError(f"a job has no createdAt: {shorten(job)}") from None
 
 
+def to_rows(
+    jobs: Sequence[Mapping[str, Any]],
+    positions: Sequence[tuple[int, str]],
+    *,
+    scope: str,
+    synced_at: int,
+    modalities: Mapping[str, str],
+) -> list[Row]:
+    """Turn the jobs of a page into rows, column by column where every value has its documented type.
+
+    `positions` are theirs (`position`); `modalities` maps model to modality.
+    """
+    try:
+        status, model, progress, cost, error, webhook, completed, expired, result = zip(
+            *map(_columns, jobs), strict=True
+        )
+        if (
+            any(len(job) != len(FIELDS) for job in jobs)
+            or not _all_of({str, type(None)}, status, model, error, webhook)
+            or not _all_of({int, float, type(None)}, progress)
+            or not _all_of({int, type(None)}, cost)
+            or not _all_of({bool, type(None)}, expired)
+            or max(map(abs, filter(None, cost)), default=0) >= CREDIT_LIMIT
+            or max(map(abs, filter(None, progress)), default=0) >= EXACT_LIMIT
+        ):
+            raise ValueError("not as documented")
+        completed_at = [None if time is None else timestamp(time) for time in completed]
+    except (KeyError, ValueError):  # something that the document does not promise; or no jobs
+        return [
+            to_row(job, where, scope=scope, synced_at=synced_at, modalities=modalities)
+            for job, where in zip(jobs, positions, strict=True)
+        ]
+    described = list(map(describe, result))
+    columns: list[Iterable[Any]] = [
+        [identity for _, identity in positions],
+        status,
+        model,
+        [modalities.get(name, shape) for name, (_, shape) in zip(model, described, strict=True)],
+        progress,
+        cost,
+        error,
+        webhook,
+        [created_at for created_at, _ in positions],
+        completed_at,
+        expired,
+        [assets for assets, _ in described],
+        [None if value is None else encode(value) for value in result],
+    ]
+    constant = [itertools.repeat(value) for value in (None, scope, synced_at, None)]
+    return list(map(Row._make, zip(*columns, *constant, strict=False)))
+
+
+_columns = operator.itemgetter(
+    "status", "model", "progress", "creditCost", "error", "webhookStatus", "completedAt", "expired", "result"
+)
+
+
+def _all_of(types: set[type], *columns: Iterable[Any]) -> bool:
+    return all(types.issuperset(map(type, column)) for column in columns)
+
+
 def to_row(
     job: Mapping[str, Any],
     where: tuple[int, str],
@@ -250,7 +315,7 @@ def _text(value: Any) -> str | None:
 def _fit(name: str, value: Any, convert: Callable[[Any], Any], misfits: dict[str, Any]) -> Any:
     try:
         converted, exact = convert(value)
-    except (ValueError, TypeError, ArithmeticError):
+    except (LookupError, ValueError, TypeError, ArithmeticError):
         converted, exact = None, False
     if not exact:
         misfits[name] = value
@@ -267,14 +332,18 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _real(value: Any) -> tuple[float, bool]:
-    return float(_decimal(value)), True
+    number = _decimal(value)
+    real = float(number)
+    if math.isinf(real):
+        raise ValueError("too large for the column")
+    return real, Decimal(repr(real)) == number
 
 
 def _credits(value: Any) -> tuple[Decimal, bool]:
     number = _decimal(value)
-    if abs(number) >= CREDIT_LIMIT:
-        raise ValueError("too large for the column")
     rounded = number.quantize(CREDIT_STEP)
+    if abs(rounded) >= CREDIT_LIMIT:
+        raise ValueError("too large for the column")
     return rounded, rounded == number
 
 
@@ -333,11 +402,6 @@ def differences(fresh: Row, kept: Row) -> list[str]:
 def decode_equal(one: str, other: str) -> bool:
     """Tell whether two JSON texts mean the same."""
     return bool(decode(one.encode()) == decode(other.encode()))
-
-
-def spent(row: Row) -> Decimal:
-    """Credits that a job has cost: nothing while it is open or unknown, nothing where it failed (refunded)."""
-    return Decimal(row.credit_cost or 0) if row.status in ("COMPLETED", "CANCELLED") else Decimal(0)
 
 
 @functools.cache

@@ -28,6 +28,7 @@ HEAD = 3  # jobs behind a seam that both sides must show
 PAGE = 100
 MAX_SHARE = 0.125  # a filter that holds more jobs than this makes seeds too close to each other
 SAMPLE_PAGES = 5
+LEAST_DISTANCE = 16  # pages between two seeds: each costs a request and half a page that is read twice
 STRIKES = 4  # seams that may fail before cursors of other lists are distrusted
 LATE_SEEDS = 6
 RESTARTS = 3
@@ -248,7 +249,7 @@ class Slices:
 
         Seeds should lie some 2 * workers pages apart: closer than 1.25 and finding them is the bottleneck.
         """
-        distance = 2 * self.workers
+        distance = max(2 * self.workers, LEAST_DISTANCE)
         counts: Counter[tuple[tuple[str, str], ...]] = Counter()
         for model, status in self._sample:
             if model is not None:

@@ -314,7 +314,7 @@ class Connection:
             raise BusyError(f"{self.place} is locked") from None
         except psycopg2.errors.InsufficientPrivilege as problem:
             raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
-        except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as problem:
+        except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:
             raise MissingError(_reason(problem)) from problem
         except psycopg2.OperationalError as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}; nothing is lost, run again") from problem

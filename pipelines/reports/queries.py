@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
+from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
 UNITS = ("day", "week", "month")
@@ -88,10 +90,13 @@ RATES = """
 
 def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     """Return what the warehouse covers, or None where it holds no jobs."""
-    [(oldest, newest, synced)] = connection.execute(
-        "select (select min(day) from reports.jobs), (select max(day) from reports.jobs), "
-        "(select cast(last_sync_at at time zone 'UTC' as varchar) from reports.freshness)"
-    ).fetchall()
+    try:
+        [(oldest, newest, synced)] = connection.execute(
+            "select (select min(day) from reports.jobs), (select max(day) from reports.jobs), "
+            "(select cast(last_sync_at at time zone 'UTC' as varchar) from reports.freshness)"
+        ).fetchall()
+    except duckdb.CatalogException:
+        raise ApiframeWarehouseError("the warehouse has no views yet: run apiframe-warehouse sync") from None
     if oldest is None:
         return None
     models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")

@@ -1,0 +1,343 @@
+"""Promises 3 and 4: passing faults are ridden out, lasting ones end a sync with one line, and nothing is ever short."""
+
+import contextlib
+import multiprocessing
+import resource
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from support import runs, stale
+
+from pipelines.apiframe import reading
+from pipelines.errors import ApiframeWarehouseError
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+
+Make = Callable[..., Settings]
+
+#: kind -> options that make it quick
+FAULTS = {
+    "429": {"retry_after": 0},
+    "500": {},
+    "502": {},
+    "503": {},
+    "timeout": {"seconds": 0.01},
+    "reset": {},
+    "truncated": {},
+    "html": {},
+    "error_body": {},
+    "missing_cursor": {},
+    "repeated_cursor": {},
+    "no_jobs": {},
+    "unordered": {},
+    "empty_page": {},
+}
+HARMLESS_WHILE_THEY_LAST = {"unordered"}  # the whole list is read, and nothing is missing
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    """450 jobs, five pages; two old ones are open still."""
+    with Sandbox(jobs=450, days=20) as api:
+        api.advance(timedelta(days=13))
+        for status in ("QUEUED", "PROCESSING"):
+            api.add(1, status=status, created_at=api.now - timedelta(days=35))
+        api.add(1)
+        yield api
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is stored as it comes, so that a first load is cut in the middle of what it stores."""
+    monkeypatch.setattr(reading, "BATCH_ROWS", 100)
+
+
+def fails(settings: Settings) -> str:
+    """Sync in vain; the error is one line, exit code 1, and readers see what they saw before."""
+    before = settings.path.read_bytes() if settings.path.exists() else None
+    with pytest.raises(ApiframeWarehouseError) as problem:
+        sync(settings)
+    assert (settings.path.read_bytes() if settings.path.exists() else None) == before
+    text = str(problem.value)
+    assert problem.value.exit_code == 1
+    assert text
+    assert "\n" not in text
+    assert settings.api_key
+    assert settings.api_key not in text
+    return text
+
+
+def old_jobs(api: Sandbox) -> list[str]:
+    return [job["id"] for job in api.listing()[-2:]]
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "redirect"])
+def test_a_lasting_fault_ends_a_sync_and_a_passing_one_is_ridden_out_at_every_stage(
+    api: Sandbox, settings_for: Make, kind: str
+) -> None:
+    chosen = settings_for(api)
+
+    def lasts(after: int) -> None:
+        api.fault(kind, None, after, **FAULTS.get(kind, {}))
+        if kind in HARMLESS_WHILE_THEY_LAST:
+            sync(chosen)
+            assert stale(chosen.path, api) == {}
+        else:
+            fails(chosen)
+        api.clear_faults()
+
+    def passes(*orders: tuple[int, int]) -> None:
+        for after, times in orders:
+            if kind != "redirect":  # a redirection is an answer, not a passing fault
+                api.fault(kind, times, after, **FAULTS[kind])
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+    lasts(after=0)
+    lasts(after=3)  # the middle of a first load
+    passes((0, 4), (6, 4))
+
+    for job in old_jobs(api):
+        api.put(job, progress=50)
+    born = api.add(120)
+    lasts(after=0)
+    lasts(after=1)
+    for job, now in zip(old_jobs(api), born, strict=False):
+        api.put(job, progress=51)
+        api.put(now, progress=1)
+    lasts(after=2)  # the look-up of old open jobs
+    api.finish(old_jobs(api)[:1], "FAILED")
+    api.put(old_jobs(api)[1], progress=52)
+    passes((0, 2), (4, 2))
+    assert runs(chosen.path)[-1]["mode"] == "incremental"
+
+
+@pytest.mark.parametrize("kind", ["500", "html", "missing_cursor", "repeated_cursor", "empty_page"])
+def test_a_fault_of_the_lists_of_open_jobs_loses_nothing(settings_for: Make, kind: str) -> None:
+    with Sandbox(jobs=900, days=30) as api:
+        api.advance(timedelta(days=13))
+        old = [
+            api.add(1, status=status, created_at=api.now - timedelta(days=14 + i))[0]
+            for i in range(14)
+            for status in ("QUEUED", "PROCESSING")
+        ]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.finish(old[:3], "FAILED")
+        for job in old[3:]:
+            api.put(job, progress=60)
+        api.requests.clear()
+        api.fault(kind, None, after=1, **FAULTS[kind])
+        with contextlib.suppress(ApiframeWarehouseError):
+            sync(chosen)  # it may find a way round, or fail: but never end well and be short
+            assert stale(chosen.path, api) == {}
+        assert api.requests[1].query["status"] == "QUEUED"
+        api.clear_faults()
+        api.fault(kind, 2, after=2, **FAULTS[kind])
+        for job in old[3:]:
+            api.put(job, progress=70)
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("429", "429"),
+        ("500", "500"),
+        ("reset", "cannot reach"),
+        ("truncated", "cut off"),
+        ("html", "text/html"),
+        ("error_body", "not with what the API documents"),
+        ("redirect", "sends elsewhere"),
+        ("missing_cursor", "no nextCursor"),
+        ("repeated_cursor", "cursor"),
+        ("no_jobs", "no list of jobs"),
+        ("empty_page", "nothing new"),
+    ],
+)
+def test_the_error_says_what_the_api_did(api: Sandbox, settings_for: Make, kind: str, words: str) -> None:
+    api.fault(kind, None, **FAULTS.get(kind, {}))
+    assert words in fails(settings_for(api))
+
+
+def test_a_server_that_hangs_is_left_after_the_time_out(api: Sandbox, settings_for: Make) -> None:
+    api.fault("timeout", None)
+    assert "no answer within 0.1 s" in fails(settings_for(api, request_timeout=0.1))
+    assert api.count() == 5
+
+
+def test_a_long_retry_after_ends_the_sync_instead_of_waiting(api: Sandbox, settings_for: Make) -> None:
+    api.fault("429", None, retry_after=900)
+    assert "asks to wait 900 s" in fails(settings_for(api))
+    assert api.count() == 1
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_first_load_that_failed_goes_on_where_it_was(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    api.fault("500", None, after=3)
+    fails(chosen)
+    api.clear_faults()
+    api.add(5)
+    api.requests.clear()
+    outcome = sync(chosen)
+    assert "went on where" in outcome.notes[0]
+    assert api.count() <= 4 < 5, "five pages from scratch; the first again, for what is new"
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_jobs_that_changed_while_a_first_load_was_cut_short_are_read_again(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    fresh = [api.add(1, status="PROCESSING", created_at=api.now - timedelta(minutes=m))[0] for m in (90, 30)]
+    api.fault("500", None, after=3)
+    fails(chosen)
+    api.clear_faults()
+    api.advance(timedelta(hours=5))
+    api.finish(fresh)
+    api.add(230)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_cursors_that_expired_mean_starting_over(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    api.fault("500", None, after=3)
+    fails(chosen)
+    api.clear_faults()
+    api.forget_cursors()
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+def test_cursors_that_expire_in_the_middle_of_a_load_are_no_end_of_the_list(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    api.on_request = lambda _: api.forget_cursors() if api.count() == 3 else None
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_full_sync_that_failed_goes_on_and_delists_only_what_is_gone(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    sync(chosen)
+    jobs = [job["id"] for job in api.listing()]
+    api.put(jobs[400], creditCost=555)
+    api.put(jobs[5], creditCost=556)
+    api.delete([jobs[300]])
+    before = chosen.path.read_bytes()
+    api.fault("500", None, after=3)
+    with pytest.raises(ApiframeWarehouseError):
+        sync(chosen, full=True)
+    assert chosen.path.read_bytes() == before
+    api.clear_faults()
+    outcome = sync(chosen, full=True)
+    assert (outcome.run.mode, outcome.delisted) == ("full", 1)
+    assert stale(chosen.path, api) == {}
+
+
+# The disk is full
+
+
+def _sync_with_small_files(settings: Settings, most_bytes: int, told: multiprocessing.SimpleQueue) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    try:
+        sync(settings)
+    except ApiframeWarehouseError as problem:
+        told.put((problem.exit_code, str(problem)))
+    else:
+        told.put((0, ""))
+
+
+def in_small_files(settings: Settings, most_bytes: int) -> tuple[int, str]:
+    """Sync in a process that cannot make a file larger than this, as on a disk that is full."""
+    context = multiprocessing.get_context("forkserver")
+    told = context.SimpleQueue()
+    child = context.Process(target=_sync_with_small_files, args=(settings, most_bytes, told))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    return told.get()
+
+
+@pytest.mark.parametrize("most_kb", [8, 200, 2000])
+def test_a_disk_that_is_full_while_loading_leaves_the_warehouse_as_it_was(
+    api: Sandbox, settings_for: Make, most_kb: int
+) -> None:
+    chosen = settings_for(api)
+    sync(chosen)
+    api.add(150)
+    before = chosen.path.read_bytes()
+    code, text = in_small_files(chosen, most_kb * 1024)
+    assert (code, "\n" in text) == (1, False)
+    assert chosen.path.read_bytes() == before
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+def test_a_disk_that_is_full_during_a_first_load_publishes_nothing(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    code, text = in_small_files(chosen, 300 * 1024)
+    assert (code, "\n" in text) == (1, False)
+    assert not chosen.path.exists()
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
+    api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings_for(api)
+    sync(chosen)
+    api.add(3)
+    before = chosen.path.read_bytes()
+
+    def full(_source: Path, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.warehouse.shutil.copyfile", full)
+        assert "No space left on device" in fails(chosen)
+    assert chosen.path.read_bytes() == before
+    assert not list(chosen.path.parent.rglob("*.publishing"))
+    assert sync(chosen).run.jobs_new == 0, "it was loaded already"
+    assert stale(chosen.path, api) == {}
+
+
+def test_an_error_of_the_database_is_one_line_too(
+    api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings_for(api)
+
+    def broken(*_: object) -> None:
+        raise duckdb.IOException("IO Error: Could not write\nmore")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.sync.jobs_source", broken)
+        assert "IO Error" in fails(chosen)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_job_that_cannot_be_searched_for_is_left_to_the_next_sync(api: Sandbox, settings_for: Make) -> None:
+    """The API searches for UUIDs only; a resumed load does not page down to what it has already."""
+    chosen = settings_for(api)
+    odd = api.add(1, status="PROCESSING", created_at=api.now - timedelta(hours=8))[0]
+    api.put(odd, id="job-1")
+    api.fault("500", None, after=3)
+    fails(chosen)
+    api.clear_faults()
+    api.finish([odd], "FAILED")
+    api.add(150)
+    api.advance(timedelta(hours=9))
+    sync(chosen)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}

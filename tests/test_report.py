@@ -1,0 +1,209 @@
+"""The report: right, whole, harmless, small."""
+
+import re
+import stat
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+from reports.tables import account, base_tables, hostile, insert
+
+from pipelines import charts
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.report import write_report
+from pipelines.reports import create_views
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
+RECENT = f"day between date '{TODAY - timedelta(days=29)}' and date '{TODAY}'"
+
+
+class Page(HTMLParser):
+    """Elements and text of a page, to see what is markup and what is not."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    with base_tables() as connection:
+        account(connection)
+        create_views(connection, "UTC")
+        yield connection
+
+
+def write(connection: duckdb.DuckDBPyConnection, target: Path, days: int = 30) -> dict[str, Any]:
+    return write_report(connection, target, TODAY - timedelta(days=days - 1), TODAY, "UTC", NOW)
+
+
+def test_headline_figures_are_those_of_the_views(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    headline = write(warehouse, tmp_path / "report.html")
+    [(jobs, spent, pending, assets)] = warehouse.execute(
+        "select cast(sum(jobs) as integer), sum(credits), sum(credits_pending), cast(sum(assets) as integer) "
+        f"from reports.daily_spend where {RECENT}"
+    ).fetchall()
+    [(failed, finished)] = warehouse.execute(
+        "select cast(sum(failed) as integer), cast(sum(finished) as integer) "
+        f"from reports.daily_reliability where {RECENT}"
+    ).fetchall()
+    expected = {"jobs": jobs, "credits": spent, "credits_pending": pending, "assets": assets, "failed": failed}
+    assert {name: headline[name] for name in expected} == expected
+    assert headline["failure_rate"] == pytest.approx(failed / (failed + finished))
+    page = Page((tmp_path / "report.html").read_text())
+    assert f"Credits spent {spent:,.0f}" in page.text
+    assert f"{failed:,} of {failed + finished:,} ended" in page.text
+
+
+def test_the_page_needs_nothing_from_outside_and_no_script(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    write(warehouse, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    elements = Page(page).elements
+    assert not {tag for tag, _ in elements} & {"script", "link", "img", "iframe", "object", "image", "use"}
+    assert not [given for _, given in elements if {"src", "href", "onload"} & set(given)]
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_every_chart_has_a_text_alternative_and_ids_of_its_own(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    write(warehouse, tmp_path / "report.html")
+    elements = Page((tmp_path / "report.html").read_text()).elements
+    ids = [given["id"] for _, given in elements if "id" in given]
+    pictures = [given for tag, given in elements if tag == "svg" and given.get("role") == "img"]
+    assert len(ids) == len(set(ids))
+    assert len(pictures) == 10  # five charts, wide and narrow
+    assert all(set((given["aria-labelledby"] or "").split()) <= set(ids) for given in pictures)
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        hostile(connection)
+        create_views(connection, "UTC")
+        write(connection, tmp_path / "report.html", 20)
+    page = Page((tmp_path / "report.html").read_text())
+    assert not {tag for tag, _ in page.elements} & {"script", "img", "b", "a"}
+    assert "<img src=x" in page.text
+    assert "\x1b" not in page.text
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
+def test_many_models_and_a_year_stay_below_a_megabyte(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        account(connection, 20_000, 360)
+        connection.execute("update apiframe.jobs set model = id where hash(id) % 2 = 0")
+        create_views(connection, "UTC")
+        headline = write(connection, tmp_path / "report.html", 120)
+    assert headline["jobs"] > 6000
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
+def test_fractions_unknown_costs_and_stuck_jobs_are_shown(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        common = {"status": "COMPLETED", "model": "m", "created_at": NOW.isoformat()}
+        insert(
+            connection,
+            "jobs",
+            [
+                {**common, "id": "1", "credit_cost": 10.25, "asset_count": 2},
+                {**common, "id": "2"},
+                {**common, "id": "stuck-one", "status": "PROCESSING", "created_at": "2024-01-01T00:00:00Z"},
+            ],
+        )
+        create_views(connection, "UTC")
+        headline = write(connection, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert (headline["credits"], headline["jobs_cost_unknown"]) == (10.25, 1)
+    assert headline["failure_rate"] == 0
+    assert "Credits spent 10.25" in text
+    assert "The cost of 1 of 2 jobs is unknown" in text
+    assert "stuck-one" in text
+    assert "No sync has ended well yet" in text
+    assert "No job failed in this period" in text
+
+
+def test_the_same_warehouse_gives_the_same_bytes(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    write(warehouse, tmp_path / "one.html")
+    write(warehouse, tmp_path / "two.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_a_period_is_compared_only_with_one_that_history_covers(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    write(warehouse, tmp_path / "report.html", 20)
+    assert "% on the 20 days before" in (tmp_path / "report.html").read_text()
+    write(warehouse, tmp_path / "report.html", 40)
+    assert "history does not cover the 40 days before" in (tmp_path / "report.html").read_text()
+
+
+def test_nothing_to_report_is_said_in_a_line(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    with duckdb.connect() as bare, pytest.raises(ApiframeWarehouseError, match="no views yet"):
+        write(bare, target)
+    with base_tables() as connection:
+        create_views(connection, "UTC")
+        with pytest.raises(ApiframeWarehouseError, match="holds no jobs"):
+            write(connection, target)
+        account(connection)
+        [(newest,)] = connection.execute("select max(day) from reports.jobs").fetchall()
+        with pytest.raises(ApiframeWarehouseError, match=f"2001-01-02, the newest one on {newest}"):
+            write_report(connection, target, date(2001, 1, 1), date(2001, 1, 2), "UTC", NOW)
+        with pytest.raises(ConfigurationError, match="before it begins"):
+            write_report(connection, target, date(2001, 1, 2), date(2001, 1, 1), "UTC", NOW)
+    assert not target.exists()
+
+
+def test_the_file_is_private_and_whole_or_not_there(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "new" / "report.html"
+    write(warehouse, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    before = target.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(ApiframeWarehouseError, match="No space left"):
+            write(warehouse, target)
+    assert target.read_bytes() == before
+    assert [file.name for file in target.parent.iterdir()] == ["report.html"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ApiframeWarehouseError, match="cannot write"):
+        write(warehouse, tmp_path / "file" / "report.html")
+
+
+def test_different_names_keep_different_labels() -> None:
+    names = pd.Series(["a" * 50, "a" * 20 + "b" + "a" * 29, None, "", "(none)", "a" * 50])
+    shown = charts.labels(names)
+    assert shown.nunique() == names.nunique(dropna=False)
+    assert shown[0] == shown[5]
+    assert charts.labels(names[::-1])[0] == shown[0]
+
+
+@pytest.mark.parametrize(
+    ("duration", "shown"),
+    [(None, "-"), (0.04, "0.0 s"), (119, "119.0 s"), (120, "2.0 min"), (7200, "2.0 h"), (1e6, "11.6 d")],
+)
+def test_durations_are_shown_in_the_unit_that_reads_best(duration: float | None, shown: str) -> None:
+    assert charts.seconds(duration) == shown

@@ -1,0 +1,498 @@
+"""Promises 1, 2 and 5: after a sync the warehouse holds what the API serves, for few requests."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from support import JOBS, microseconds, pages, query, runs, stale, stored
+
+from pipelines.errors import ConfigurationError
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    """A quiet account: 250 jobs, the newest ones hours old."""
+    with Sandbox(jobs=250, days=20) as api:
+        api.advance(timedelta(hours=30))
+        yield api
+
+
+@pytest.fixture
+def here(api: Sandbox, settings_for: Make) -> Settings:
+    """Settings of a warehouse that has had its first load."""
+    chosen = settings_for(api)
+    sync(chosen)
+    api.requests.clear()
+    return chosen
+
+
+def ago(api: Sandbox, **span: float) -> datetime:
+    return api.now - timedelta(**span)
+
+
+def set_clock_back(api: Sandbox, span: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API's clock, as its answers tell it."""
+    true = api.clock_and_number
+    monkeypatch.setattr(api, "clock_and_number", lambda: (true()[0] - span.total_seconds(), true()[1]))
+
+
+# Every field
+
+
+def test_five_thousand_jobs_of_every_shape_are_stored_as_served(settings_for: Make) -> None:
+    with Sandbox(jobs=5000, days=90) as api:
+        api.add(3, status="QUEUED")
+        api.add(3, status="PROCESSING")
+        api.add(2, creditCost=None, result=None)
+        api.add(2, result={"images": ["https://x/1.png"], "gridUrl": None, "seed": 1})
+        api.add(2, creditCost=10.5, prompt="übermäßig 🎉", nested={"a": [1, None, {"b": False}]})
+        chosen = settings_for(api)
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+        assert len(stored(chosen.path)) == 5012
+        kinds = {str(type(job["result"])) + ",".join(job["result"] or ())[:9] for job in api.listing()}
+        assert len(kinds) > 5, "the sandbox serves every documented shape of result"
+
+
+def test_columns_and_types_are_those_of_the_contract(here: Settings) -> None:
+    described = query(here.path, "describe apiframe.jobs")
+    assert {name: kind for name, kind, *_ in described} == JOBS
+
+
+def test_an_empty_account_has_every_column_too(settings_for: Make) -> None:
+    with Sandbox(jobs=0) as api:
+        chosen = settings_for(api)
+        outcome = sync(chosen)
+        assert (outcome.jobs, outcome.run.requests, outcome.run.high_water_mark) == (0, 1, None)
+        described = query(chosen.path, "describe apiframe.jobs")
+        assert {name: kind for name, kind, *_ in described} == JOBS
+        api.add(3)
+        assert sync(chosen).run.jobs_new == 3
+        assert stale(chosen.path, api) == {}
+
+
+def test_modality_and_number_of_files_follow_from_catalogue_and_result(api: Sandbox, here: Settings) -> None:
+    rows = stored(here.path)
+    wrong = [job["id"] for job in api.listing() if rows[job["id"]]["asset_count"] != files_of(job["result"])]
+    assert wrong == []
+    catalogue = dict(query(here.path, "select id, modality from apiframe.models"))
+    assert {row["model"]: row["modality"] for row in rows.values()}.items() <= catalogue.items()
+
+
+def files_of(result: object) -> int:
+    if not isinstance(result, dict):
+        return 0 if result is None else 1
+    found = next(result[name] for name in ("images", "videos", "tracks", "videoUrl") if name in result)
+    return len(found) if isinstance(found, list) else 1
+
+
+# Counts
+
+
+def test_counts_in_sync_runs_are_true(api: Sandbox, here: Settings) -> None:
+    opened = api.add(5, status="PROCESSING")
+    sync(here)
+    api.requests.clear()
+    api.finish(opened[:3])
+    api.add(4, status="COMPLETED")
+    api.fault("503", times=2)
+    newest = max(microseconds(job["createdAt"]) for job in api.listing())
+    listed = sum(job["status"] in ("QUEUED", "PROCESSING") for job in api.listing())
+    outcome = sync(here)
+    first, _, last = runs(here.path)
+    assert (first["mode"], first["jobs_new"], first["jobs_read"]) == ("first", 250, 250)
+    assert (last["mode"], last["scope"], last["since"]) == ("incremental", "user", None)
+    assert last["requests"] == len(api.requests) == outcome.run.requests
+    assert last["retries"] == 2
+    assert last["jobs_read"] == 100 * (api.count() - 2), "full pages, but for the two that failed"
+    assert (last["jobs_new"], last["jobs_finished"], last["open_jobs"]) == (4, 3, listed)
+    assert last["high_water_mark"] == newest
+    assert first["started_at"] <= last["started_at"] <= last["finished_at"]
+
+
+def test_credits_added_are_what_jobs_cost_less_refunds(api: Sandbox, here: Settings) -> None:
+    opened = api.add(1, status="PROCESSING", creditCost=40)
+    api.add(2, status="COMPLETED", creditCost=7)
+    assert sync(here).credits_added == 14
+    api.finish(opened)
+    assert sync(here).credits_added == 40
+    api.put(opened[0], status="FAILED", creditCost=0)
+    assert sync(here).credits_added == Decimal(-40)
+
+
+# Cheap
+
+
+def test_an_idle_account_costs_one_request_and_does_not_rewrite_rows(api: Sandbox, here: Settings) -> None:
+    before = stored(here.path)
+    api.advance(timedelta(hours=2))
+    outcome = sync(here)
+    assert (len(api.requests), outcome.run.jobs_new, outcome.run.jobs_finished) == (1, 0, 0)
+    assert stored(here.path) == before, "not even synced_at"
+
+
+def test_250_new_jobs_cost_four_requests(api: Sandbox, here: Settings) -> None:
+    api.add(250)
+    sync(here)
+    assert len(api.requests) <= 4
+    assert stale(here.path, api) == {}
+
+
+# Rows that change
+
+
+def test_old_open_jobs_are_looked_up(settings_for: Make) -> None:
+    with Sandbox(jobs=400, days=20) as api:
+        api.advance(timedelta(days=13))
+        old = [api.add(1, status=status, created_at=ago(api, days=20))[0] for status in ("QUEUED", "PROCESSING")]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.put(old[0], progress=77, status="PROCESSING")
+        api.finish(old[1:], "FAILED")
+        outcome = sync(chosen)
+        assert outcome.run.jobs_finished == 1
+        assert outcome.run.requests <= 5
+        assert stale(chosen.path, api) == {}
+        api.finish(old)
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+
+def test_many_old_open_jobs_are_read_from_the_lists_of_open_jobs(settings_for: Make) -> None:
+    with Sandbox(jobs=1000, days=30) as api:
+        api.advance(timedelta(days=13))
+        old = [
+            api.add(1, status=status, created_at=ago(api, days=14 + i / 3))[0]
+            for i in range(30)
+            for status in ("QUEUED", "PROCESSING")
+        ]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.requests.clear()
+        for number, job in enumerate(old):
+            api.put(job, progress=number)
+        sync(chosen)
+        assert {request.query.get("status") for request in api.requests} == {None, "QUEUED", "PROCESSING"}
+        assert len(api.requests) <= 4
+        assert stale(chosen.path, api) == {}
+        api.finish(old, "CANCELLED")
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+
+def test_a_job_finished_within_settle_after_is_read_again(api: Sandbox, here: Settings) -> None:
+    job = api.add(1, status="COMPLETED")[0]
+    sync(here)
+    api.add(150)
+    api.advance(timedelta(minutes=50))
+    api.put(job, creditCost=3, error="late", result={"images": []})
+    sync(here)
+    assert stale(here.path, api) == {}
+    # Now it was seen long after it ended: settled, not read again below the first page.
+    api.advance(timedelta(hours=3))
+    api.add(1)
+    sync(here)
+    api.put(job, creditCost=99)
+    api.add(150)
+    sync(here)
+    assert stored(here.path)[job]["credit_cost"] == 3
+
+
+def test_a_pending_webhook_keeps_a_finished_job_unsettled_for_a_week(settings_for: Make) -> None:
+    with Sandbox(jobs=150, days=3) as api:
+        api.advance(timedelta(days=10))
+        fresh = api.add(1, status="COMPLETED", webhookStatus="pending", created_at=ago(api, days=6.9))[0]
+        stalest = api.add(1, status="COMPLETED", webhookStatus="pending", created_at=ago(api, days=7.1))[0]
+        api.add(250, created_at=ago(api, days=2), status="COMPLETED")
+        for job in (fresh, stalest):
+            api.put(job, completedAt=ago(api, days=6).isoformat())
+        chosen = settings_for(api)
+        sync(chosen)
+        for job in (fresh, stalest):
+            api.put(job, webhookStatus="delivered")
+        sync(chosen)
+        assert set(stale(chosen.path, api)) == {stalest}
+        assert sync(chosen).run.requests == 1
+
+
+def test_an_unknown_status_is_not_final_for_a_week(settings_for: Make) -> None:
+    with Sandbox(jobs=150, days=3) as api:
+        api.advance(timedelta(days=10))
+        fresh, stalest = (
+            api.add(1, status="ARCHIVING", completedAt=None, created_at=ago(api, days=days))[0] for days in (6.9, 7.1)
+        )
+        api.add(250, created_at=ago(api, days=2), status="COMPLETED")
+        chosen = settings_for(api)
+        sync(chosen)
+        assert stored(chosen.path)[fresh]["status"] == "ARCHIVING"
+        for job in (fresh, stalest):
+            api.put(job, status="COMPLETED")
+        sync(chosen)
+        assert set(stale(chosen.path, api)) == {stalest}
+
+
+def test_jobs_that_become_visible_late_are_caught(api: Sandbox, here: Settings) -> None:
+    api.add(20)
+    api.advance(timedelta(minutes=10))
+    api.add(150)
+    sync(here)
+    late = [
+        api.add(1, created_at=ago(api, minutes=minutes), status="COMPLETED")[0] for minutes in (1, 9, 11, 30, 50, 58)
+    ]
+    sync(here)
+    assert late[0] in stored(here.path)
+    assert stale(here.path, api) == {}
+
+
+def test_late_jobs_are_caught_though_the_last_sync_ended_long_after_the_newest_job(
+    api: Sandbox, here: Settings
+) -> None:
+    # The floor lies below the start of the last sync, not below a newest job that is far in the past.
+    sync(here)
+    api.add(150, created_at=ago(api, minutes=2))
+    late = api.add(1, created_at=ago(api, minutes=55))[0]
+    sync(here)
+    assert late in stored(here.path)
+    assert stale(here.path, api) == {}
+
+
+def test_settle_after_is_a_setting(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api, settle_after="5h")
+    api.add(20)
+    sync(chosen)
+    api.add(150)
+    late = api.add(1, created_at=ago(api, hours=4.8))[0]
+    sync(chosen)
+    assert late in stored(chosen.path)
+
+
+# No longer listed
+
+
+def test_jobs_that_are_no_longer_listed_keep_their_rows(api: Sandbox, here: Settings) -> None:
+    recent = api.add(1, status="PROCESSING")[0]
+    sync(here)
+    kept = stored(here.path)[recent]
+    api.delete([recent])
+    outcome = sync(here)
+    row = stored(here.path)[recent]
+    assert outcome.delisted == 1
+    assert row["delisted_at"] is not None
+    assert row["synced_at"] == row["delisted_at"]
+    assert {**row, "delisted_at": None, "synced_at": None, "_dlt_load_id": None} == {
+        **kept,
+        "synced_at": None,
+        "_dlt_load_id": None,
+    }
+    assert runs(here.path)[-1]["open_jobs"] == sum(job["status"] in ("QUEUED", "PROCESSING") for job in api.listing())
+    assert sync(here).delisted == 0, "it is settled"
+
+
+def test_an_old_open_job_that_is_gone_is_delisted_and_one_that_comes_back_is_listed(settings_for: Make) -> None:
+    with Sandbox(jobs=300, days=20) as api:
+        api.advance(timedelta(days=13))
+        old = api.add(1, status="PROCESSING", created_at=ago(api, days=25))[0]
+        chosen = settings_for(api)
+        sync(chosen)
+        world = api._world
+        row = world.row(old)
+        api.delete([old])
+        assert sync(chosen).delisted == 1
+        world._gone[row] = 0
+        world._list(row)
+        sync(chosen, full=True)
+        assert stored(chosen.path)[old]["delisted_at"] is None
+        assert stale(chosen.path, api) == {}
+
+
+# Full, since
+
+
+def test_full_repairs_and_reports_what_had_drifted(api: Sandbox, here: Settings) -> None:
+    settled = [job["id"] for job in api.listing()[120:]]
+    api.put(settled[0], creditCost=1234)
+    api.put(settled[1], creditCost=1235, error="amended")
+    api.put(settled[2], novelty=True)
+    api.delete(settled[3:5])
+    born = api.add(2)
+    incremental = sync(here)
+    assert incremental.run.jobs_new == 2
+    assert set(stale(here.path, api)) == set(settled[:3])
+    outcome = sync(here, full=True)
+    assert (outcome.run.mode, outcome.drifted, outcome.delisted) == ("full", 3, 2)
+    assert outcome.drift == {"credit_cost": 2, "error": 1, "extra": 1}
+    assert outcome.run.jobs_read == 250
+    assert stale(here.path, api) == {}
+    rows = stored(here.path)
+    assert [rows[job]["delisted_at"] is not None for job in (*settled[3:5], *born)] == [True, True, False, False]
+    again = sync(here, full=True)
+    assert (again.drifted, again.drift, again.delisted) == (0, {}, 0)
+
+
+def test_since_limits_a_first_load_and_those_after_it(api: Sandbox, settings_for: Make) -> None:
+    chosen = settings_for(api)
+    api.advance(timedelta(days=1))
+    since = ago(api, days=10)
+    outcome = sync(chosen, since=microseconds(since))
+    inside = {job["id"] for job in api.listing() if datetime.fromisoformat(job["createdAt"]) >= since}
+    assert set(stored(chosen.path)) == inside
+    assert 0 < len(inside) < 250
+    assert outcome.run.requests <= pages(len(inside)) + 2
+    api.add(1)
+    assert sync(chosen).run.jobs_new == 1
+    assert min(row["created_at"] for row in stored(chosen.path).values()) >= microseconds(since)
+    # Asked for: further back, then everything.
+    sync(chosen, since=microseconds(since - timedelta(days=5)))
+    assert len(stored(chosen.path)) > len(inside) + 1
+    sync(chosen, full=True)
+    assert stale(chosen.path, api) == {}
+
+
+def test_since_has_no_effect_on_a_warehouse_that_goes_back_further(api: Sandbox, here: Settings) -> None:
+    outcome = sync(here, since=microseconds(ago(api, days=2)))
+    assert outcome.run.mode == "incremental"
+    assert "goes back further" in outcome.notes[0]
+    assert stale(here.path, api) == {}
+
+
+# Scope, base_url, models, clock
+
+
+def test_a_change_of_scope_loads_its_history_and_back_again_is_cheap(
+    api: Sandbox, here: Settings, settings_for: Make
+) -> None:
+    team = settings_for(api, scope="team")
+    outcome = sync(team)
+    assert outcome.run.mode == "first"
+    assert stale(here.path, api, "team") == {}
+    mine = {job["id"] for job in api.listing()}
+    assert {row["scope"] for job, row in stored(here.path).items() if job in mine} == {"user"}
+    assert {row["scope"] for job, row in stored(here.path).items() if job not in mine} == {"team"}
+    api.add(2)
+    back = sync(here)
+    assert (back.run.mode, back.run.jobs_new) == ("incremental", 2)
+    assert back.run.requests <= 3
+    assert sync(team).run.mode == "incremental"
+    assert stale(here.path, api, "team") == {}
+    assert [run["scope"] for run in runs(here.path)] == ["user", "team", "user", "team"]
+
+
+def test_the_jobs_of_others_are_not_delisted_by_a_sync_of_ones_own(
+    api: Sandbox, here: Settings, settings_for: Make
+) -> None:
+    team = settings_for(api, scope="team")
+    sync(team)
+    assert sync(here, full=True).delisted == 0
+    assert stale(here.path, api, "team") == {}
+
+
+def test_a_warehouse_belongs_to_one_base_url(here: Settings, settings_for: Make) -> None:
+    before = here.path.read_bytes()
+    with Sandbox(jobs=10) as other, pytest.raises(ConfigurationError, match=r"belongs to .*another warehouse\.path"):
+        sync(settings_for(other))
+    assert here.path.read_bytes() == before
+
+
+def test_an_interrupted_first_load_binds_the_warehouse_to_its_base_url(
+    settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
+    with Sandbox(jobs=400) as api, Sandbox(jobs=10) as other:
+        api.fault("500", times=None, after=2)
+        with pytest.raises(Exception, match="500"):
+            sync(settings_for(api))
+        with pytest.raises(ConfigurationError, match="belongs to"):
+            sync(settings_for(other))
+        api.clear_faults()
+        sync(settings_for(api))
+
+
+def test_the_catalogue_of_models_is_stored_and_asked_for_once_a_day(api: Sandbox, here: Settings) -> None:
+    columns = [name for name, *_ in query(here.path, "describe apiframe.models")]
+    assert columns[:3] == ["id", "label", "modality"]
+    api.add(1)
+    sync(here)
+    assert api.count("/models") == 0
+    novel = api.add(1, model="novel-1", status="COMPLETED", result={"videoUrl": "https://x/v.mp4"})[0]
+    sync(here)
+    assert api.count("/models") == 1
+    assert stored(here.path)[novel]["modality"] == "video", "its result tells, though the catalogue does not"
+    api.add(1, model="novel-1")
+    sync(here)
+    assert api.count("/models") == 1, "known to be unknown"
+
+
+def test_a_catalogue_that_cannot_be_read_does_not_stop_a_sync(api: Sandbox, settings_for: Make) -> None:
+    api.fault("500", times=None, path="/models")
+    chosen = settings_for(api)
+    outcome = sync(chosen)
+    assert "catalogue of models could not be read" in outcome.notes[0]
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.parametrize("days", [0.5, 5, 400])
+def test_a_clock_that_was_set_back_loses_nothing(
+    api: Sandbox, here: Settings, days: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = api.add(1, status="PROCESSING")[0]
+    with monkeypatch.context() as patch:
+        set_clock_back(api, timedelta(days=days), patch)
+        sync(here)
+        api.finish([job])
+        api.add(130)
+        sync(here)
+        assert stale(here.path, api) == {}
+    api.add(130)
+    sync(here)
+    assert stale(here.path, api) == {}
+    assert len(runs(here.path)) == 4
+
+
+def test_rows_that_do_not_come_newest_first_are_all_read(api: Sandbox, here: Settings) -> None:
+    api.order = "shuffled"
+    api.add(120)
+    outcome = sync(here)
+    assert "newest first" in outcome.notes[0]
+    assert stale(here.path, api) == {}
+
+
+def test_a_warehouse_under_a_symlink_or_a_partition_like_folder_works(
+    api: Sandbox, settings_for: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "year=2026" / "month=11"
+    folder.mkdir(parents=True)
+    chosen = settings_for(api, path=str(folder / "w.duckdb"))
+    sync(chosen)
+    api.add(2)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(chosen.path)
+    api.add(2)
+    assert sync(settings_for(api, path=str(link))).run.mode == "incremental"
+    assert link.is_symlink()
+    assert stale(link, api) == {}
+
+
+def test_a_moved_warehouse_goes_on_where_it_was(
+    api: Sandbox, here: Settings, settings_for: Make, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere" / "w.duckdb"
+    moved.parent.mkdir()
+    shutil.move(here.path, moved)
+    api.add(3)
+    outcome = sync(settings_for(api, path=str(moved)))
+    assert (outcome.run.mode, outcome.run.jobs_new) == ("incremental", 3)
+    assert stale(moved, api) == {}
+
+
+def test_started_at_is_the_time_of_the_api(api: Sandbox, here: Settings) -> None:
+    assert abs(runs(here.path)[0]["started_at"] / 1e6 - api.now.astimezone(UTC).timestamp()) < 60
