@@ -79,13 +79,8 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
     """
     client = connect(settings)
-<<<<<<< HEAD
     warehouse = warehouse_for(settings)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
-=======
-    warehouse = Warehouse(settings.path)
     with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), _without_pandas():
->>>>>>> main
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
         warehouse.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
@@ -151,11 +146,7 @@ class _Sync:
         belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
-<<<<<<< HEAD
-                f"{self.warehouse.place} belongs to {belongs_to}: "
-=======
-                f"{self.warehouse.path} belongs to {belongs_to}; "
->>>>>>> main
+                f"{self.warehouse.place} belongs to {belongs_to}; "
                 f"for {self.settings.base_url} set another warehouse.path"
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
