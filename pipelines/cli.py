@@ -266,6 +266,24 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     return 5 if failing else 0
 
 
+@_command(
+    "copy",
+    "apiframe-warehouse copy --to postgres           # then set warehouse.destination in .dlt/config.toml",
+)
+@click.option("--to", "target", type=click.Choice(["postgres", "delta"]), required=True, help="Where to; it is empty.")
+@json_option
+def copy_command(target: str, as_json: bool) -> None:
+    """Bring the DuckDB warehouse over to another destination, so that the next sync there goes on where it was."""
+    from pipelines.destinations.copying import copy
+
+    copied = copy(settings.load(destination=target))
+    if as_json:
+        _print_json(copied._asdict())
+    else:
+        click.echo(f"{copied.jobs:,} jobs and {copied.syncs:,} syncs copied to {copied.place}")
+        click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
+
+
 @_command("sandbox", "apiframe-warehouse sandbox --port 8080", "apiframe-warehouse sandbox --port 0 --json")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
 @click.option(

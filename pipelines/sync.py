@@ -26,7 +26,7 @@ from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, SERVED, Row
-from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
@@ -80,7 +80,7 @@ def sync(
     """
     client = connect(settings)
     warehouse = warehouse_for(settings)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), _without_pandas():
+    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), without_pandas():
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
         warehouse.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
@@ -254,16 +254,7 @@ class _Sync:
                 if loaded >= limit or time.monotonic() > until:
                     return
 
-        try:
-            pipeline.run(self.warehouse.source(tables))
-        except Exception as problem:
-            cause: BaseException | None = problem
-            while cause is not None:
-                if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
-                    raise cause from None
-                cause = cause.__cause__ or cause.__context__
-            reason = str(problem.__cause__ or problem).strip().split("\n", 1)[0]
-            raise ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again") from problem
+        self.warehouse.load(pipeline, tables)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
         state.setdefault("progress", {})[self.scope] = batch.progress and {
@@ -397,7 +388,8 @@ class _NoPandas:
 
 
 @contextlib.contextmanager
-def _without_pandas() -> Iterator[None]:
+def without_pandas() -> Iterator[None]:
+    """Keep a load from importing pandas."""
     sys.meta_path.insert(0, _NoPandas)
     try:
         yield

@@ -211,14 +211,17 @@ class Warehouse:
         """Return the last sync that ended well (of a scope)."""
         if not self.has("sync_runs"):
             return None
-        columns = ", ".join(
-            f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items()
-        )
         rows = self.query(
-            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
+            f"select {_RUN} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
             [scope],
         )
         return Run(*rows[0]) if rows else None
+
+    def runs(self) -> list[Run]:
+        """Return every sync that ended well, oldest first."""
+        if not self.has("sync_runs"):
+            return []
+        return [Run(*row) for row in self.query(f"select {_RUN} from {SCHEMA}.sync_runs order by number")]
 
     def state(self) -> dict[str, Any]:
         """Return dlt's state of the resource `jobs`, read by SQL as dlt writes it (base64 of zlib of JSON).
@@ -283,7 +286,7 @@ class Warehouse:
             return {}
         times = [row.created_at for row in rows]
         found = self.query(
-            f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[])) "
+            f"select {ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[])) "
             "and created_at between make_timestamp(?) and make_timestamp(?)",
             [[row.id for row in rows], min(times), max(times)],
         )
@@ -304,7 +307,7 @@ class Warehouse:
 
     def rows(self, ids: Sequence[str]) -> list[Row]:
         """Return jobs by id."""
-        found = self.query(f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)])
+        found = self.query(f"select {ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)])
         return [Row(*row) for row in found]
 
     def totals(self) -> Totals:
@@ -402,6 +405,19 @@ class Warehouse:
         """Return the dlt source that brings Arrow tables of jobs into this warehouse."""
         return jobs_source(tables)
 
+    def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
+        """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
+        try:
+            pipeline.run(self.source(tables))
+        except Exception as problem:
+            cause: BaseException | None = problem
+            while cause is not None:
+                if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
+                    raise cause from None
+                cause = cause.__cause__ or cause.__context__
+            reason = _first_line(problem.__cause__ if isinstance(problem.__cause__, Exception) else problem)
+            raise ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again") from problem
+
     def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
         """Make schema `reports` hold exactly our views."""
         reports.create_views(self.connection, timezone, error_classes)
@@ -465,7 +481,9 @@ class Warehouse:
         shutil.rmtree(self.working_folder, ignore_errors=True)
 
 
-_ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+_RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())
+#: The columns of a `Row`.
+ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
 
 
 def _in_scope(scope: str) -> str:
