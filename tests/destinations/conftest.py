@@ -30,7 +30,7 @@ class Server:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "").parent]
         self.programs = found[-1]
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
-        (self.folder / "password").write_text("secret")
+        (self.folder / "password").write_text("opensesame")
         self.user = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.getuid() == 0 else {}
         if self.user:
             for place in (self.folder, self.folder / "password"):
@@ -70,7 +70,7 @@ class Server:
             self.process.wait()
             self.process = None
 
-    def address(self, database: str, user: str = "owner", password: str = "secret") -> str:
+    def address(self, database: str, user: str = "owner", password: str = "opensesame") -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     @contextlib.contextmanager

@@ -1,7 +1,13 @@
 -- Files in the order in which a result lists them: a bare address, images, videoUrl, videos, tracks.
 -- Postgres has no text with NUL: what the API wrote as \u0000 becomes a replacement character.
 with parsed as (
-    select *, cast(replace(cast(result as text), '\u0000', '\ufffd') as json) as shape
+    select
+        *,
+        case
+            when cast(result as text) like '%\\u0000%'
+            then cast(regexp_replace(cast(result as text), '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') as json)
+            else result
+        end as shape
     from apiframe.jobs
     where result is not null
 ),
