@@ -10,7 +10,7 @@ import duckdb
 from pipelines.apiframe.records import OPEN, moment
 from pipelines.errors import BusyError, ConfigurationError
 from pipelines.settings import Settings
-from pipelines.warehouse import SCHEMA, Run, Warehouse, connect, connect_readonly, warehouse_for
+from pipelines.warehouse import SCHEMA, Run, Warehouse, connect_readonly, warehouse_for
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def facts(path: Path, now: int) -> dict[str, Any]:
 def facts_there(chosen: Settings, now: int) -> dict[str, Any]:
     """Return what `status` says of a warehouse that is no DuckDB file."""
     warehouse = warehouse_for(chosen)
-    with contextlib.closing(connect(chosen)) as connection:
-        size = warehouse.over(connection).size_bytes()
+    with contextlib.closing(warehouse.connect_readonly()) as connection:
+        size = warehouse.size_bytes(connection)
         place = str(warehouse.place)
         return {"path": place, "place": place, "size_bytes": size, **_published(connection, now)}
 

@@ -136,8 +136,8 @@ class Warehouse:
         """Return a connection for readers, with as much of DuckDB's interface as this project uses."""
         return connect_readonly(self.path)
 
-    def size_bytes(self) -> int:
-        """Return how much room it takes."""
+    def size_bytes(self, connection: Any = None) -> int:
+        """Return how much room it takes; `connection` is one for readers."""
         return self.path.stat().st_size
 
     @contextlib.contextmanager
@@ -237,9 +237,7 @@ class Warehouse:
         )
         if not rows:
             return {}
-        state = json.loads(zlib.decompress(base64.b64decode(rows[0][0])))
-        found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
-        return found if isinstance(found, dict) else {}
+        return jobs_state(rows[0][0])
 
     def unsettled(self, scope: str, started_at: int, settle_after: int) -> list[Unsettled]:
         """Return the jobs that the sync that began at `started_at` left unsettled, and how deep they lie."""
@@ -334,18 +332,8 @@ class Warehouse:
         self.connection.execute("begin")
         self._create_models()
         self.query(f"delete from {SCHEMA}.models")
-        by_id: dict[str, Mapping[str, Any]] = {name: {} for name in named}
-        by_id |= {model["id"]: model for model in models}
-        for identity, model in by_id.items():
-            numbers = [_number(model.get(name)) for name in ("costMin", "costMax")]
-            texts = [
-                value if isinstance(value := model.get(name), str) else None
-                for name in ("label", "modality", "pricingMode")
-            ]
-            self.query(
-                f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))",
-                [identity, *texts, *numbers, now],
-            )
+        for row in model_rows(models, named, now):
+            self.query(f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))", row)
         self.connection.execute("commit")
 
     def _create_models(self) -> None:
@@ -484,6 +472,26 @@ class Warehouse:
 _RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())
 #: The columns of a `Row`.
 ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+
+
+def jobs_state(stored: str) -> dict[str, Any]:
+    """Return the state of the resource `jobs` from what dlt stores."""
+    state = json.loads(zlib.decompress(base64.b64decode(stored)))
+    found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
+    return found if isinstance(found, dict) else {}
+
+
+def model_rows(models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> Iterator[list[Any]]:
+    """Yield the rows of the table `models`."""
+    by_id: dict[str, Mapping[str, Any]] = {name: {} for name in named}
+    by_id |= {model["id"]: model for model in models}
+    for identity, model in by_id.items():
+        numbers = [_number(model.get(name)) for name in ("costMin", "costMax")]
+        texts = [
+            value if isinstance(value := model.get(name), str) else None
+            for name in ("label", "modality", "pricingMode")
+        ]
+        yield [identity, *texts, *numbers, now]
 
 
 def _in_scope(scope: str) -> str:

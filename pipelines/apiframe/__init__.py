@@ -89,9 +89,12 @@ def apiframe_source(
     return jobs_source(tables)
 
 
-def jobs_source(tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+def jobs_source(
+    tables: Callable[[], Iterable[pa.Table]], *, strategy: str = "delete-insert", table_format: Any = None
+) -> DltSource:
     """Return the dlt source that merges Arrow tables of jobs by id; of two copies the one read last wins.
 
+    A `strategy` other than delete-insert needs each id once: dlt does not look for copies then.
     The incremental on `created_at` of its resource `jobs` holds the high-water mark (`dlt pipeline ... info`).
     """
     import dlt
@@ -107,10 +110,13 @@ def jobs_source(tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
         "synced_at": {"dedup_sort": "desc"},
     }
 
+    disposition: Any = {"disposition": "merge", "strategy": strategy}
+
     @dlt.resource(
         name="jobs",
-        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        write_disposition=disposition,
         primary_key="id",
+        table_format=table_format,
         columns=columns,
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
     )

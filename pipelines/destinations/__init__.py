@@ -21,6 +21,10 @@ def warehouse_for(settings: Settings) -> Warehouse:
         from pipelines.destinations.postgres import PostgresWarehouse
 
         return PostgresWarehouse(settings.path)
+    if settings.destination == "delta":
+        from pipelines.destinations.delta import DeltaWarehouse
+
+        return DeltaWarehouse(settings)
     raise ConfigurationError(
         f"warehouse.destination = {settings.destination!r}: only sync knows it; read it with its own tools"
     )

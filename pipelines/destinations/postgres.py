@@ -206,9 +206,9 @@ class PostgresWarehouse(Warehouse):
     def publish(self) -> None:
         """Do nothing: what was loaded is served."""
 
-    def size_bytes(self) -> int:
+    def size_bytes(self, connection: Any = None) -> int:
         """Return the size of the jobs with their indexes."""
-        return int(self.query(f"select pg_total_relation_size('{SCHEMA}.jobs')")[0][0])
+        return int(connection.execute(f"select pg_total_relation_size('{SCHEMA}.jobs')").fetchall()[0][0])
 
 
 def _unfit(row: Row) -> bool:
