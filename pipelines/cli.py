@@ -284,6 +284,34 @@ def copy_command(target: str, as_json: bool) -> None:
         click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
 
 
+@_command("maintain", "apiframe-warehouse maintain", "apiframe-warehouse maintain --keep 30d")
+@click.option(
+    "--keep", default="7d", show_default=True, help="Keep what versions so old need: readers may still use them."
+)
+@json_option
+def maintain_command(keep: str, as_json: bool) -> None:
+    """Merge the small files of Delta tables into large ones and delete those that are no longer needed."""
+    from pipelines.warehouse import warehouse_for
+
+    chosen = settings.load()
+    if chosen.destination != "delta":
+        raise ConfigurationError(f"maintain is for Delta tables; warehouse.destination is {chosen.destination!r}")
+    try:
+        age = settings.duration(keep)
+    except ValueError as problem:
+        raise ConfigurationError(f"--keep {keep!r}: {problem}") from None
+    warehouse: Any = warehouse_for(chosen)
+    with warehouse.lock(60):
+        done = warehouse.maintain(age)
+    if as_json:
+        _print_json(done)
+    else:
+        for table, counts in done.items():
+            click.echo(
+                f"{table:16}{counts['files_before']} files became {counts['files']}, {counts['deleted']} deleted"
+            )
+
+
 @_command("sandbox", "apiframe-warehouse sandbox --port 8080", "apiframe-warehouse sandbox --port 0 --json")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
 @click.option(

@@ -12,6 +12,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -167,9 +168,14 @@ class DeltaWarehouse(Warehouse):
         if config.is_local_filesystem:
             return
         bucket = urlsplit(config.bucket_url).netloc
-        with self._errors():
-            if not self._client.fs_client.exists(bucket):
-                raise ConfigurationError(f"{self.place}: there is no bucket {bucket}, or it may not be read")
+        try:
+            self._client.fs_client.info(bucket)
+        except FileNotFoundError:
+            raise ConfigurationError(f"{self.place}: there is no bucket {bucket}") from None
+        except Exception as problem:  # each store has its own
+            reason = _reason(problem)
+            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
+            raise kind(f"{self.place}: {reason}") from None
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
@@ -196,7 +202,7 @@ class DeltaWarehouse(Warehouse):
         """Open the lake as it is now for reading, with the views of `reports`."""
         self._require_bucket()
         connection = self._database()
-        if not self.over(connection).has("sync_runs"):
+        if not Warehouse.over(connection).has("sync_runs"):
             connection.close()
             raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         settings = self.settings
@@ -273,8 +279,8 @@ class DeltaWarehouse(Warehouse):
         table = self._table("jobs")
         return 0 if table is None else sum(pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist())
 
-    def maintain(self, keep_hours: int = 168) -> dict[str, dict[str, int]]:
-        """Merge small files into large ones and delete those that no version of the last `keep_hours` needs."""
+    def maintain(self, keep: timedelta = timedelta(days=7)) -> dict[str, dict[str, int]]:
+        """Merge small files into large ones and delete those that no version younger than `keep` needs."""
         done = {}
         for name in SCHEMAS:
             table = self._table(name)
@@ -282,7 +288,9 @@ class DeltaWarehouse(Warehouse):
                 with self._errors():
                     before = len(table.file_uris())
                     table.optimize.compact()
-                    deleted = table.vacuum(keep_hours, dry_run=False, enforce_retention_duration=False)
+                    deleted = table.vacuum(
+                        int(keep.total_seconds() // 3600), dry_run=False, enforce_retention_duration=False
+                    )
                     table.create_checkpoint()
                 done[name] = {"files_before": before, "files": len(table.file_uris()), "deleted": len(deleted)}
         return done
