@@ -131,12 +131,29 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
+    if chosen.destination not in ("duckdb", "postgres", "delta"):
+        _sync_other(chosen, full or since is not None, wait, quiet, as_json)
+        return
     with _Progress(quiet=quiet) as progress:
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if as_json:
         _print_json(_outcome_facts(outcome))
     elif not quiet:
         _print_outcome(outcome)
+
+
+def _sync_other(chosen: settings.Settings, limited: bool, wait: float, quiet: bool, as_json: bool) -> None:
+    from pipelines.destinations import other
+
+    if limited:
+        raise ConfigurationError("--full and --since are for duckdb, postgres and delta")
+    click.echo(f"warning: {other.warning(chosen)}", err=True)
+    with _Progress(quiet=quiet) as progress:
+        merged = other.sync(chosen, wait=wait, on_page=progress)
+    if as_json:
+        _print_json(merged._asdict())
+    elif not quiet:
+        click.echo(f"{merged.jobs_read:,} jobs read and merged into {merged.destination}, {merged.requests:,} requests")
 
 
 @_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")

@@ -389,22 +389,17 @@ class Warehouse:
         # Through the one connection, which holds the lock of the file.
         return destination(self.connection, enable_dataset_name_normalization=True)
 
-    def source(self, tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+    def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
         """Return the dlt source that brings Arrow tables of jobs into this warehouse."""
-        return jobs_source(tables)
+        return jobs_source(tables, **hints)
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
         try:
             pipeline.run(self.source(tables))
         except Exception as problem:
-            cause: BaseException | None = problem
-            while cause is not None:
-                if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
-                    raise cause from None
-                cause = cause.__cause__ or cause.__context__
-            reason = _first_line(problem.__cause__ if isinstance(problem.__cause__, Exception) else problem)
-            raise ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again") from problem
+            error, cause = explain(problem)
+            raise error from cause
 
     def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
         """Make schema `reports` hold exactly our views."""
@@ -472,6 +467,17 @@ class Warehouse:
 _RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())
 #: The columns of a `Row`.
 ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+
+
+def explain(problem: Exception) -> tuple[BaseException, Exception | None]:
+    """Return the error of this project that dlt has wrapped, or a new one of one line, and what caused that."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
+            return cause, None
+        cause = cause.__cause__ or cause.__context__
+    reason = _first_line(problem.__cause__ if isinstance(problem.__cause__, Exception) else problem)
+    return ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again"), problem
 
 
 def jobs_state(stored: str) -> dict[str, Any]:

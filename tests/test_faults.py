@@ -316,7 +316,7 @@ def test_an_error_of_the_database_is_one_line_too(
 ) -> None:
     chosen = settings_for(api)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise duckdb.IOException("IO Error: Could not write\nmore")
 
     with monkeypatch.context() as patch:

@@ -41,12 +41,15 @@ def apiframe_source(
     ones the new jobs and those that can still change; what that needs is kept in dlt's state. Values that do not
     fit their column are kept in `extra`. Raises the errors of `pipelines.apiframe.client`.
     """
-    import dlt
-
     from pipelines import settings
 
     chosen = settings.load(api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers)
-    client = connect(chosen)
+    return source_of(connect(chosen), chosen)
+
+
+def source_of(client: Client, chosen: Any, on_page: Callable[[Reading], None] = lambda _: None) -> DltSource:
+    """Return `apiframe_source` over a client and settings, with a word for every page; closes the client."""
+    import dlt
 
     def tables() -> Iterator[pa.Table]:
         state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
@@ -68,6 +71,7 @@ def apiframe_source(
             settle_after=microseconds(chosen.settle_after),
             workers=chosen.workers,
             modalities=catalogue,
+            on_page=on_page,
         )
         for batch in reading.batches():
             horizon = reading.started_at - microseconds(chosen.settle_after)

@@ -26,5 +26,5 @@ def warehouse_for(settings: Settings) -> Warehouse:
 
         return DeltaWarehouse(settings)
     raise ConfigurationError(
-        f"warehouse.destination = {settings.destination!r}: only sync knows it; read it with its own tools"
+        f"warehouse.destination = {settings.destination!r}: only sync writes to it; read it with its own tools"
     )

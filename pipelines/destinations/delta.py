@@ -24,7 +24,6 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines import reports
-from pipelines.apiframe import jobs_source
 from pipelines.apiframe.records import COLUMNS, arrow_schema
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, jobs_state, model_rows
@@ -216,13 +215,13 @@ class DeltaWarehouse(Warehouse):
 
         return filesystem()
 
-    def source(self, tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+    def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
         """Return the source for tables that are merged by id, each id once a package: Delta refuses a second one."""
 
         def once() -> Iterator[pa.Table]:
             yield _newest(pa.concat_tables(tables()))
 
-        return jobs_source(once, strategy="upsert", table_format="delta")
+        return super().source(once, strategy="upsert", table_format="delta", **hints)
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package, which is one step of the table's log."""

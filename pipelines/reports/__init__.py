@@ -176,13 +176,28 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
                 f"(array_agg({text} order by created_at desc, id desc) filter (where {text} is not null))[1]"
             ),
         }
+    if engine == "spark":
+        exact = "cast({} as double)".format
+        return common | {
+            "local_day": lambda time: (
+                f"cast(convert_timezone({literal(timezone)}, cast({time} as timestamp_ntz)) as date)"
+            ),
+            "seconds": lambda start, end: (
+                f"unix_micros({end}) / {exact('1e6')} - unix_micros({start}) / {exact('1e6')}"
+            ),
+            "failure_reason": partial(_failure_reason, rules, quote=_spark_literal),
+            "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
+            "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
+            "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
+        }
     return common
 
 
-def _failure_reason(rules: list[tuple[str, str]], error: str) -> str:
+def _failure_reason(rules: list[tuple[str, str]], error: str, *, quote: Callable[[str], str] | None = None) -> str:
+    quote = quote or literal
     # A chain of cases: joining the rules takes twenty times longer.
     cases = [
-        f"when position({literal(text)} in lower(coalesce({error}, ''))) > 0 then {literal(reason)}"
+        f"when position({quote(text)} in lower(coalesce({error}, ''))) > 0 then {quote(reason)}"
         for text, reason in rules
     ]
     return "\n".join(["case when false then ''", *cases, f"else {literal(UNKNOWN_REASON)} end"])
@@ -205,6 +220,10 @@ def _wilson(
 def literal(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _spark_literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def read_rules(file: Path | None = None) -> list[tuple[str, str]]:
