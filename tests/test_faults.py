@@ -332,6 +332,7 @@ def test_a_job_that_cannot_be_searched_for_is_left_to_the_next_sync(api: Sandbox
     chosen = settings_for(api)
     odd = api.add(1, status="PROCESSING", created_at=api.now - timedelta(hours=8))[0]
     api.put(odd, id="job-1")
+    api.add(120, created_at=api.now - timedelta(hours=6), status="COMPLETED")
     api.fault("500", None, after=3)
     fails(chosen)
     api.clear_faults()
