@@ -15,7 +15,7 @@ import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import macros, render
-from pipelines.reports.queries import label
+from pipelines.reports.queries import NO_VIEWS, label
 from pipelines.settings import Settings
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
@@ -49,8 +49,8 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
             _stuck_jobs(connection, settings, now),
             _webhooks(connection, settings, now),
         ]
-    except duckdb.CatalogException:
-        return _unmeasured("the warehouse has no views yet; run sync")
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return _unmeasured(NO_VIEWS)
 
 
 def notify(findings: list[Finding], hook: str) -> None:
