@@ -171,6 +171,11 @@ def shorten(value: object, length: int = 200) -> str:
         text = encode(value)
     except (TypeError, ValueError):
         text = repr(value)
+    return one_line(text, length)
+
+
+def one_line(text: str, length: int = 200) -> str:
+    """Return a text as one short printable line."""
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
