@@ -25,12 +25,12 @@ WARN_AT = Decimal("0.8")  # of the month's budget
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check measured: ages in seconds, rates from 0 to 1. `message` is one line of plain text."""
+    """What one check measured: ages in seconds, credits exactly, rates from 0 to 1. `message` is one line of plain text."""
 
     check: str
     state: State
-    measured: float | None
-    threshold: float | None
+    measured: float | Decimal | None
+    threshold: float | Decimal | None
     message: str
 
 
@@ -153,7 +153,7 @@ def _monthly_credits(connection: duckdb.DuckDBPyConnection, settings: Settings, 
     state: State = "ok"
     if budget and spent >= WARN_AT * budget:
         state = "breached" if spent >= budget else "warning"
-    return Finding("monthly_credits", state, float(spent), float(budget) if budget else None, message)
+    return Finding("monthly_credits", state, spent, budget or None, message)
 
 
 def _stuck_jobs(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:
