@@ -152,7 +152,7 @@ class _Sync:
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
             self.notes.append("--since has no effect: the warehouse goes back further already")
-        if full:
+        if full and last:  # where nothing was read yet, a first load reads everything
             self.mode, self.since = "full", since
         elif last is None or (since is not None and last.since is not None and since < last.since):
             self.mode, self.since = "first", since

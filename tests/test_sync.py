@@ -337,6 +337,15 @@ def test_full_repairs_and_reports_what_had_drifted(api: Sandbox, here: Settings)
     assert (again.drifted, again.drift, again.delisted) == (0, {}, 0)
 
 
+@pytest.mark.parametrize("jobs", [0, 5])
+def test_full_where_nothing_was_loaded_yet_is_a_first_load(settings_for: Make, jobs: int) -> None:
+    with Sandbox(jobs=jobs) as api:
+        chosen = settings_for(api)
+        assert sync(chosen, full=True).run.mode == "first"
+        assert stale(chosen.path, api) == {}
+        assert sync(chosen, full=True).run.mode == "full"
+
+
 def test_since_limits_a_first_load_and_those_after_it(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
     api.advance(timedelta(days=1))
