@@ -140,10 +140,10 @@ class Reading:
         ids: set[str] = set()
         for page in reader.read(self.client, self._plan, self.workers):
             found = {identity for _, identity in page.positions}
-            new = found - ids
-            # Without order nothing but new jobs shows that the list goes on.
-            ids = ids | found if self._plan.disordered else found
-            barren = 0 if new else barren + 1
+            barren = 0 if found - ids else barren + 1
+            if not self._plan.disordered:
+                ids.clear()  # without order nothing but jobs never seen shows that the list goes on
+            ids |= found
             if barren >= EMPTY_PAGES:
                 raise slices.ListLoopsError(
                     f"the list brought nothing new for {EMPTY_PAGES} pages and says that it goes on; run again later"
