@@ -25,7 +25,7 @@ WARN_AT = Decimal("0.8")  # of the month's budget
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check measured: ages in seconds, exact credits, rates from 0 to 1. `message` is one line of plain text."""
+    """What one check measured: seconds, exact credits, rates from 0 to 1. `message` is one line of plain text."""
 
     check: str
     state: State

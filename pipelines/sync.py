@@ -33,7 +33,8 @@ from pipelines.warehouse import Run, Totals, Warehouse
 
 FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 50_000
-MOST_CHUNK_SECONDS = 10.0
+FIRST_CHUNK_SECONDS = 2.0  # doubled from chunk to chunk
+MOST_CHUNK_SECONDS = 16.0
 BATCHES_AHEAD = 8
 CATALOGUE_AGE = microseconds(timedelta(days=1))
 
@@ -230,7 +231,8 @@ class _Sync:
     def _load(self, batches: Iterator[Batch]) -> None:
         """Load what differs from the warehouse, chunk by chunk. Where nothing does, dlt is not even imported."""
         changes = self._changes(batches)
-        limit = FIRST_CHUNK_ROWS
+        limit, seconds = FIRST_CHUNK_ROWS, FIRST_CHUNK_SECONDS
+        stored = time.monotonic()
         pipeline = None
         for first in changes:
             if not first.rows and self.warehouse.has("jobs"):
@@ -238,16 +240,17 @@ class _Sync:
             if pipeline is None:
                 _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
-            self._load_chunk(pipeline, itertools.chain([first], changes), limit)
-            limit = MOST_CHUNK_ROWS
+            self._load_chunk(pipeline, itertools.chain([first], changes), limit, stored + seconds)
+            limit, seconds = MOST_CHUNK_ROWS, min(2 * seconds, MOST_CHUNK_SECONDS)
+            stored = time.monotonic()
         if self.problem is not None:
             raise self.problem
 
-    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int) -> None:
+    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int, until: float) -> None:
         def tables() -> Iterator[Any]:
             import dlt
 
-            loaded, until = 0, time.monotonic() + MOST_CHUNK_SECONDS
+            loaded = 0
             for batch in changes:
                 yield records.to_arrow(batch.rows)
                 loaded += len(batch.rows)
