@@ -7,6 +7,7 @@ of `apiframe_source` or `jobs_source`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -46,9 +47,13 @@ def apiframe_source(
     from pipelines import settings
 
     chosen = settings.load(api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers)
-    client = connect(chosen)
+    chosen.require_key()
 
     def tables() -> Iterator[pa.Table]:
+        with contextlib.closing(connect(chosen)) as client:
+            yield from read(client)
+
+    def read(client: Client) -> Iterator[pa.Table]:
         state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
         known = Known(state["started_at"], state["high_water_mark"]) if state else None
         unsettled = state.get("unsettled", {})
@@ -84,7 +89,6 @@ def apiframe_source(
             "high_water_mark": reading.high_water_mark,
             "unsettled": unsettled,
         }
-        client.close()
 
     return jobs_source(tables)
 
