@@ -239,6 +239,8 @@ class Account(RuleBasedStateMachine):
         served_ids = {job["id"] for job in listed}
         for job in self.seen.keys() - served_ids:
             assert job in rows, "a job that is no longer listed keeps its row"
+            if scope not in self.started:
+                continue  # a scope's first load looks up nothing; its next sync does
             if job not in self.settled[scope] and (scope == "team" or rows[job]["scope"] == "user"):
                 assert rows[job]["delisted_at"] is not None, f"not listed any more: {rows[job]}"
                 for settled in self.settled.values():
