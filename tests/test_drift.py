@@ -60,7 +60,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]
     return path, ids
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: str(CASES[number][0])[:40])
+@pytest.mark.parametrize("number", range(len(CASES)))
 def test_what_is_not_documented_is_kept(warehouse: tuple[Path, list[str]], number: int) -> None:
     path, ids = warehouse
     found = stored(path)[ids[number]]
