@@ -183,7 +183,19 @@ def test_jobs_that_are_all_of_one_kind_are_read_one_page_after_the_other() -> No
 
 
 @pytest.mark.usefixtures("dense")
-def test_jobs_of_one_moment_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_a_server_that_skips_jobs_behind_a_foreign_cursor_is_found_out_at_the_seam(seed: int) -> None:
+    api = Sandbox(jobs=0)
+    api.add(3000, status="COMPLETED")  # hundreds in a second, and cursors are cut to the second
+    api.cursors = "second"
+    played = Played(api, seed=seed).to_end()
+    assert played.jobs == by_id(api)
+    assert played.filtered
+    assert played.requests <= 2 * 30
+
+
+@pytest.mark.usefixtures("dense")
+def test_jobs_of_one_moment_are_read() -> None:
     api = Sandbox(jobs=0)
     for model in ("midjourney", "kling-2.6", "suno-v5", "midjourney", "midjourney", "midjourney"):
         api.add(400, model=model, status="COMPLETED", created_at=api.now - timedelta(days=1))
