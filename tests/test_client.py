@@ -435,7 +435,7 @@ def test_a_date_in_the_past_asks_for_nothing(api: Sandbox, connect: Connect) -> 
 
 @pytest.mark.parametrize(
     "asked",
-    ["3600", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), "Fri, 01 Jan 2999 00:00:00", "inf"],
+    ["3600", "Fri, 01 Jan 2999 00:00:00 GMT", "Fri, 01 Jan 2999 00:00:00", "inf"],
 )
 @pytest.mark.parametrize("kind", ["429", "503"])
 def test_a_wait_above_max_retry_delay_ends_at_once(api: Sandbox, connect: Connect, kind: str, asked: str) -> None:
