@@ -206,11 +206,8 @@ class Client:
                     if response.status_code == 429:
                         self.throttled += 1
             if asked_to_wait > self._max_retry_delay:
-                raise ApiError(
-                    f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",
-                    status=problem.status,
-                    text=problem.text,
-                )
+                problem.args = (f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",)
+                raise problem
             if attempt == attempts:
                 break
             # Everyone waits when the API says so; a request that failed alone waits alone, and never in step.
