@@ -128,7 +128,7 @@ def _(charts, mo, total):
             mo.stat(charts.number(total["credits_per_asset"], 2), label="Credits per file", bordered=True),
             mo.stat(charts.number(total["jobs_cost_unknown"]), label="Jobs of unknown cost", bordered=True),
         ],
-        widths="equal",
+        justify="start",
         wrap=True,
     )
     return

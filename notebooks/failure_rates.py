@@ -124,7 +124,7 @@ def _(charts, mo, total):
             mo.stat(charts.number(total["open"]), label="Open jobs", bordered=True),
             mo.stat(charts.number(total["unknown"]), label="Outcome unknown", bordered=True),
         ],
-        widths="equal",
+        justify="start",
         wrap=True,
     )
     return

@@ -45,7 +45,7 @@ def spend_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart
                 "model:N",
                 title=None,
                 scale=alt.Scale(domain=domain, range=[*COLOURS[: len(shown)], GREY]),
-                legend=alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0),
+                legend=alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0, columnPadding=24),
             ),
             order="rank:Q",
             tooltip=[

@@ -15,7 +15,7 @@ import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
-from pipelines.reports.queries import label
+from pipelines.reports.queries import NO_VIEWS, label
 from pipelines.settings import Settings
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
@@ -25,12 +25,12 @@ WARN_AT = Decimal("0.8")  # of the month's budget
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check measured: ages in seconds, rates from 0 to 1. `message` is one line of plain text."""
+    """What one check measured: seconds, exact credits, rates from 0 to 1. `message` is one line of plain text."""
 
     check: str
     state: State
-    measured: float | None
-    threshold: float | None
+    measured: float | Decimal | None
+    threshold: float | Decimal | None
     message: str
 
 
@@ -51,8 +51,8 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
             _stuck_jobs(connection, settings, now),
             _webhooks(connection, settings, now),
         ]
-    except duckdb.CatalogException:
-        return _unmeasured("the warehouse has no views yet; run sync")
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return _unmeasured(NO_VIEWS)
 
 
 def notify(findings: list[Finding], hook: str) -> None:
@@ -155,7 +155,7 @@ def _monthly_credits(connection: duckdb.DuckDBPyConnection, settings: Settings, 
     state: State = "ok"
     if budget and spent >= WARN_AT * budget:
         state = "breached" if spent >= budget else "warning"
-    return Finding("monthly_credits", state, float(spent), float(budget) if budget else None, message)
+    return Finding("monthly_credits", state, spent, budget or None, message)
 
 
 def _stuck_jobs(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:

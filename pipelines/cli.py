@@ -184,7 +184,7 @@ def status_command(as_json: bool) -> None:
     type=click.Choice(["table", "csv", "json", "markdown"]),
     help="Default: a table on a terminal, csv in a pipe.",
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def query_command(sql: str | None, file: str | None, form: str | None, as_json: bool) -> None:
     """Run SQL on the warehouse, read-only.
 
@@ -277,7 +277,7 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
         _print_json({"breached": bool(failing), "checks": [dataclasses.asdict(finding) for finding in findings]})
     elif not quiet:
         for finding in findings:
-            click.echo(f"{finding.state:10}  {finding.message}")
+            click.echo(f"{finding.state:10}  {finding.check:16}  {finding.message}")
     if notify and failing and chosen.slack_hook:
         checks.notify(failing, chosen.slack_hook)
     return 5 if failing else 0

@@ -280,9 +280,11 @@ def _headlines(total: Any, before: Any, period: Period) -> str:
     def change(name: str) -> str:
         if before is None:
             return f"history does not cover the {period.days} days before"
-        if not before[name]:
+        if pd.isna(before[name]) or not before[name]:
             return f"none in the {period.days} days before"
-        ratio = float(total[name] or 0) / float(before[name])
+        if pd.isna(total[name]):
+            return ""
+        ratio = float(total[name]) / float(before[name])
         return f"{100 * (ratio - 1):+,.1f} % on the {period.days} days before"
 
     def points() -> str:
@@ -305,7 +307,7 @@ def _headlines(total: Any, before: Any, period: Period) -> str:
             number(total["credits_per_finished_job"], 2),
             change("credits_per_finished_job"),
         ),
-        ("Credits pending", _credits(total["credits_pending"]), f"of {number(total['open'])} open jobs"),
+        ("Credits pending", _credits(total["credits_pending"]), f"open jobs: {number(total['open'])}"),
     ]
     warning = (
         f'<p class="note">The cost of {number(unknown)} of {number(total["jobs"])} jobs is unknown: '

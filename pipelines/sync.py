@@ -32,7 +32,8 @@ from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
 FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 50_000
-MOST_CHUNK_SECONDS = 10.0
+FIRST_CHUNK_SECONDS = 2.0  # doubled from chunk to chunk
+MOST_CHUNK_SECONDS = 16.0
 BATCHES_AHEAD = 8
 CATALOGUE_AGE = microseconds(timedelta(days=1))
 
@@ -151,7 +152,7 @@ class _Sync:
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
             self.notes.append("--since has no effect: the warehouse goes back further already")
-        if full:
+        if full and last:  # where nothing was read yet, a first load reads everything
             self.mode, self.since = "full", since
         elif last is None or (since is not None and last.since is not None and since < last.since):
             self.mode, self.since = "first", since
@@ -229,7 +230,8 @@ class _Sync:
     def _load(self, batches: Iterator[Batch]) -> None:
         """Load what differs from the warehouse, chunk by chunk. Where nothing does, dlt is not even imported."""
         changes = self._changes(batches)
-        limit = FIRST_CHUNK_ROWS
+        limit, seconds = FIRST_CHUNK_ROWS, FIRST_CHUNK_SECONDS
+        stored = time.monotonic()
         pipeline = None
         for first in changes:
             if not first.rows and self.warehouse.has("jobs"):
@@ -237,16 +239,17 @@ class _Sync:
             if pipeline is None:
                 _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
-            self._load_chunk(pipeline, itertools.chain([first], changes), limit)
-            limit = MOST_CHUNK_ROWS
+            self._load_chunk(pipeline, itertools.chain([first], changes), limit, stored + seconds)
+            limit, seconds = MOST_CHUNK_ROWS, min(2 * seconds, MOST_CHUNK_SECONDS)
+            stored = time.monotonic()
         if self.problem is not None:
             raise self.problem
 
-    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int) -> None:
+    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int, until: float) -> None:
         def tables() -> Iterator[Any]:
             import dlt
 
-            loaded, until = 0, time.monotonic() + MOST_CHUNK_SECONDS
+            loaded = 0
             for batch in changes:
                 yield records.to_arrow(batch.rows)
                 loaded += len(batch.rows)

@@ -44,6 +44,10 @@ WEEK = 7 * 86_400 * 1_000_000
 SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
 
 
+#: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
+LOAD_MEMORY = "400MB"
+
+
 class Run(NamedTuple):
     """A row of `sync_runs`; times in microseconds since 1970. `number` counts up: clocks can be set back."""
 
@@ -520,6 +524,8 @@ def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as problem:
         raise ApiframeWarehouseError(f"cannot open {path}: {_first_line(problem)}") from None
     connection.execute("set TimeZone = 'UTC'")
+    if not read_only:
+        connection.execute(f"set memory_limit = '{LOAD_MEMORY}'")
     return connection
 
 

@@ -1,15 +1,15 @@
 """Promises 3 and 4: passing faults are ridden out, lasting ones end a sync with one line, and nothing is ever short."""
 
 import contextlib
-import multiprocessing
 import resource
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
-from support import runs, stale
+from support import processes, running, runs, stale
 
 from pipelines.apiframe import reading
 from pipelines.errors import ApiframeWarehouseError
@@ -245,7 +245,7 @@ def test_a_full_sync_that_failed_goes_on_and_delists_only_what_is_gone(api: Sand
 # The disk is full
 
 
-def _sync_with_small_files(settings: Settings, most_bytes: int, told: multiprocessing.SimpleQueue) -> None:
+def _sync_with_small_files(settings: Settings, most_bytes: int, told: Any) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     try:
         sync(settings)
@@ -257,13 +257,11 @@ def _sync_with_small_files(settings: Settings, most_bytes: int, told: multiproce
 
 def in_small_files(settings: Settings, most_bytes: int) -> tuple[int, str]:
     """Sync in a process that cannot make a file larger than this, as on a disk that is full."""
-    context = multiprocessing.get_context("forkserver")
-    told = context.SimpleQueue()
-    child = context.Process(target=_sync_with_small_files, args=(settings, most_bytes, told))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
-    return told.get()
+    told = processes.SimpleQueue()
+    with running(_sync_with_small_files, settings, most_bytes, told) as process:
+        process.join(60)
+        assert process.exitcode == 0
+        return told.get()
 
 
 @pytest.mark.parametrize("most_kb", [8, 200, 2000])
@@ -332,6 +330,7 @@ def test_a_job_that_cannot_be_searched_for_is_left_to_the_next_sync(api: Sandbox
     chosen = settings_for(api)
     odd = api.add(1, status="PROCESSING", created_at=api.now - timedelta(hours=8))[0]
     api.put(odd, id="job-1")
+    api.add(120, created_at=api.now - timedelta(hours=6), status="COMPLETED")
     api.fault("500", None, after=3)
     fails(chosen)
     api.clear_faults()

@@ -477,3 +477,8 @@ def test_rows_go_to_arrow_column_by_column() -> None:
     assert isinstance(table, pa.Table)
     assert table.column("status").to_pylist() == ["QUEUED", None]
     assert table.column("credit_cost").to_pylist() == [None, Decimal("1.5000")]
+
+
+def test_json_that_is_nested_deeper_than_orjson_writes_is_kept() -> None:
+    deep = b"[" * 300 + b"]" * 300
+    assert records.encode(records.decode(deep)) == deep.decode()

@@ -110,8 +110,8 @@ def test_many_models_and_a_year_stay_below_a_megabyte(tmp_path: Path) -> None:
         account(connection, 20_000, 360)
         connection.execute("update apiframe.jobs set model = id where hash(id) % 2 = 0")
         create_views(connection, "UTC")
-        headline = write(connection, tmp_path / "report.html", 120)
-    assert headline["jobs"] > 6000
+        headline = write(connection, tmp_path / "report.html", 360)
+    assert headline["jobs"] > 19_000
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
@@ -154,9 +154,24 @@ def test_a_period_is_compared_only_with_one_that_history_covers(
     assert "history does not cover the 40 days before" in (tmp_path / "report.html").read_text()
 
 
+def test_a_period_before_without_a_finished_job_has_no_mean_to_compare_with(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        for day, status in ((0, "COMPLETED"), (1, "CANCELLED"), (2, "FAILED")):
+            job = {"id": str(day), "status": status, "credit_cost": 5, "created_at": NOW - timedelta(days=day)}
+            insert(connection, "jobs", [job])
+        create_views(connection, "UTC")
+        write(connection, tmp_path / "report.html", 1)
+        before = Page((tmp_path / "report.html").read_text()).text
+        write_report(
+            connection, tmp_path / "report.html", TODAY - timedelta(days=1), TODAY - timedelta(days=1), "UTC", NOW
+        )
+    assert "Credits per finished job 5.00 none in the 1 days before" in before
+    assert "nan" not in before + Page((tmp_path / "report.html").read_text()).text
+
+
 def test_nothing_to_report_is_said_in_a_line(tmp_path: Path) -> None:
     target = tmp_path / "report.html"
-    with duckdb.connect() as bare, pytest.raises(ApiframeWarehouseError, match="no views yet"):
+    with duckdb.connect() as bare, pytest.raises(ApiframeWarehouseError, match="no views"):
         write(bare, target)
     with base_tables() as connection:
         create_views(connection, "UTC")
@@ -168,6 +183,9 @@ def test_nothing_to_report_is_said_in_a_line(tmp_path: Path) -> None:
             write_report(connection, target, date(2001, 1, 1), date(2001, 1, 2), "UTC", NOW)
         with pytest.raises(ConfigurationError, match="before it begins"):
             write_report(connection, target, date(2001, 1, 2), date(2001, 1, 1), "UTC", NOW)
+        connection.execute("create or replace view reports.jobs as select 1 as of_another_version")
+        with pytest.raises(ApiframeWarehouseError, match="another version"):
+            write(connection, target)
     assert not target.exists()
 
 

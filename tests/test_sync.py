@@ -239,27 +239,13 @@ def test_an_unknown_status_is_not_final_for_a_week(settings_for: Make) -> None:
         assert set(stale(chosen.path, api)) == {stalest}
 
 
-def test_jobs_that_become_visible_late_are_caught(api: Sandbox, here: Settings) -> None:
-    api.add(20)
-    api.advance(timedelta(minutes=10))
-    api.add(150)
+@pytest.mark.parametrize("minutes", [5, 58])
+def test_jobs_that_become_visible_late_are_caught(api: Sandbox, here: Settings, minutes: int) -> None:
+    # A full page of jobs above it, and none below it that has to be looked at for a reason of its own.
+    api.add(100)
     sync(here)
-    late = [
-        api.add(1, created_at=ago(api, minutes=minutes), status="COMPLETED")[0] for minutes in (1, 9, 11, 30, 50, 58)
-    ]
-    sync(here)
-    assert late[0] in stored(here.path)
-    assert stale(here.path, api) == {}
-
-
-def test_late_jobs_are_caught_though_the_last_sync_ended_long_after_the_newest_job(
-    api: Sandbox, here: Settings
-) -> None:
-    # The floor lies below the start of the last sync, not below a newest job that is far in the past.
-    sync(here)
-    api.add(150, created_at=ago(api, minutes=2))
-    late = api.add(1, created_at=ago(api, minutes=55))[0]
-    sync(here)
+    late = api.add(1, created_at=ago(api, minutes=minutes), status="COMPLETED")[0]
+    assert sync(here).run.jobs_new == 1
     assert late in stored(here.path)
     assert stale(here.path, api) == {}
 
@@ -335,6 +321,15 @@ def test_full_repairs_and_reports_what_had_drifted(api: Sandbox, here: Settings)
     assert [rows[job]["delisted_at"] is not None for job in (*settled[3:5], *born)] == [True, True, False, False]
     again = sync(here, full=True)
     assert (again.drifted, again.drift, again.delisted) == (0, {}, 0)
+
+
+@pytest.mark.parametrize("jobs", [0, 5])
+def test_full_where_nothing_was_loaded_yet_is_a_first_load(settings_for: Make, jobs: int) -> None:
+    with Sandbox(jobs=jobs) as api:
+        chosen = settings_for(api)
+        assert sync(chosen, full=True).run.mode == "first"
+        assert stale(chosen.path, api) == {}
+        assert sync(chosen, full=True).run.mode == "full"
 
 
 def test_since_limits_a_first_load_and_those_after_it(api: Sandbox, settings_for: Make) -> None:

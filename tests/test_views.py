@@ -129,6 +129,12 @@ def test_an_empty_warehouse_has_views_without_rows(warehouse: duckdb.DuckDBPyCon
         assert rows(warehouse, f"select count(*) from reports.{name}") == [(int(name == "freshness"),)]
 
 
+def test_the_running_month_is_marked(warehouse: duckdb.DuckDBPyConnection) -> None:
+    insert(warehouse, "jobs", [{"id": "1", "created_at": "@0"}, {"id": "2", "created_at": "2024-01-01T00:00:00Z"}])
+    create_views(warehouse, "UTC")
+    assert rows(warehouse, "select is_running from reports.monthly_spend order by month") == [(False,), (True,)]
+
+
 def test_views_are_made_again_only_where_something_changed(warehouse: duckdb.DuckDBPyConnection) -> None:
     def made() -> list[tuple[Any, ...]]:
         return rows(

@@ -7,6 +7,7 @@ of `apiframe_source` or `jobs_source`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -44,14 +45,21 @@ def apiframe_source(
     from pipelines import settings
 
     chosen = settings.load(api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers)
-    return source_of(connect(chosen), chosen)
+    chosen.require_key()
+    return source_of(lambda: connect(chosen), chosen)
 
 
-def source_of(client: Client, chosen: Any, on_page: Callable[[Reading], None] = lambda _: None) -> DltSource:
-    """Return `apiframe_source` over a client and settings, with a word for every page; closes the client."""
+def source_of(
+    client_of: Callable[[], Client], chosen: Any, on_page: Callable[[Reading], None] = lambda _: None
+) -> DltSource:
+    """Return `apiframe_source` over a client of the caller and settings, with a word for every page."""
     import dlt
 
     def tables() -> Iterator[pa.Table]:
+        with contextlib.closing(client_of()) as client:
+            yield from read(client)
+
+    def read(client: Client) -> Iterator[pa.Table]:
         state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
         known = Known(state["started_at"], state["high_water_mark"]) if state else None
         unsettled = state.get("unsettled", {})
@@ -88,7 +96,6 @@ def source_of(client: Client, chosen: Any, on_page: Callable[[Reading], None] = 
             "high_water_mark": reading.high_water_mark,
             "unsettled": unsettled,
         }
-        client.close()
 
     return jobs_source(tables)
 

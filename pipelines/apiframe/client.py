@@ -24,7 +24,6 @@ Answer = TypeVar("Answer")
 
 PAGE_SIZE = 100  # the most that the API gives
 CONNECT_TIMEOUT = 10.0
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 525, 526, 527, 530})
 
 
 class ApiError(ApiframeWarehouseError):
@@ -207,11 +206,8 @@ class Client:
                     if response.status_code == 429:
                         self.throttled += 1
             if asked_to_wait > self._max_retry_delay:
-                raise ApiError(
-                    f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",
-                    status=problem.status,
-                    text=problem.text,
-                )
+                problem.args = (f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",)
+                raise problem
             if attempt == attempts:
                 break
             # Everyone waits when the API says so; a request that failed alone waits alone, and never in step.
@@ -274,10 +270,10 @@ class Client:
         return ApiError(f"{said} for {self.base_url}{path}", **facts)
 
     def _undocumented(self, path: str, response: requests.Response, problem: str) -> UndocumentedError:
-        kind = response.headers.get("Content-Type", "").split(";")[0].strip()
+        kind = response.headers.get("Content-Type", "").replace(self._key, "***").split(";")[0].strip()
         shown = problem if kind == "application/json" else f"{kind or 'no content type'}, {problem}"
         return UndocumentedError(
-            f"{self.base_url}{path} answered 200, but not with what the API documents: {records.shorten(shown, 400)}",
+            f"{self.base_url}{path} answered 200, but not with what the API documents: {records.one_line(shown, 400)}",
             status=200,
             text=problem,
             request_id=self._request_id(response),
@@ -285,7 +281,7 @@ class Client:
 
     def _request_id(self, response: requests.Response) -> str | None:
         found = response.headers.get("x-request-id")
-        return records.shorten(found.replace(self._key, "***"), 80).strip('"') if found else None
+        return records.one_line(found.replace(self._key, "***"), 80) if found else None
 
     def _unreachable(self, path: str, fault: Exception) -> str:
         if isinstance(fault, requests.Timeout):
@@ -316,7 +312,7 @@ def _own_words(body: bytes) -> str:
     text = answer["error"] if isinstance(answer["error"], str) else records.encode(answer["error"])
     if answer.get("details"):
         text += f" {records.encode(answer['details'])}"
-    return records.shorten(text, 300).strip('"').replace('\\"', '"')
+    return records.one_line(text, 300)
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -6,17 +6,19 @@ keep with it: `started_at`, `high_water_mark`, `progress` and the jobs that the 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.apiframe import frontier, reader, slices
-from pipelines.apiframe.client import Client, Page
+from pipelines.apiframe.client import ApiError, Client, Page
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
+BATCH_SECONDS = 2.0  # but what was read from a slow API should be stored soon
 QUICK_ANSWER = 0.005  # seconds
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
@@ -84,23 +86,32 @@ class Reading:
         return self._plan.disordered
 
     def batches(self) -> Iterator[Batch]:
-        """Yield rows in batches of some 5,000, the last one smaller."""
+        """Yield rows in batches of some 5,000, smaller ones where pages come slowly, before an error and at the end."""
         rows: list[Row] = []
-        for page in self._pages():
-            fresh = to_rows(
-                page.jobs,
-                page.positions,
-                scope=self.client.scope,
-                synced_at=page.read_at,
-                modalities=self.modalities,
-            )
-            if self.since is not None:
-                fresh = [row for row in fresh if row.created_at >= self.since]
-            rows += fresh
-            if len(rows) >= BATCH_ROWS:
-                yield Batch(rows, self._plan.progress(self.since) if self._walks else None)
-                rows = []
+        begun = time.monotonic()
+        try:
+            for page in self._pages():
+                rows += self._rows(page)
+                if len(rows) >= BATCH_ROWS or (rows and time.monotonic() - begun > BATCH_SECONDS):
+                    yield Batch(rows, self._progress())
+                    rows, begun = [], time.monotonic()
+        except ApiError:
+            yield Batch(rows, self._progress())
+            raise
         yield Batch(rows, None)
+
+    def _progress(self) -> list[dict[str, Any]] | None:
+        return self._plan.progress(self.since) if self._walks else None
+
+    def _rows(self, page: Page) -> list[Row]:
+        rows = to_rows(
+            page.jobs,
+            page.positions,
+            scope=self.client.scope,
+            synced_at=page.read_at,
+            modalities=self.modalities,
+        )
+        return rows if self.since is None else [row for row in rows if row.created_at >= self.since]
 
     def _pages(self) -> Iterator[Page]:
         first = self.client.page()
@@ -140,10 +151,10 @@ class Reading:
         ids: set[str] = set()
         for page in reader.read(self.client, self._plan, self.workers):
             found = {identity for _, identity in page.positions}
-            new = found - ids
-            # Without order nothing but new jobs shows that the list goes on.
-            ids = ids | found if self._plan.disordered else found
-            barren = 0 if new else barren + 1
+            barren = 0 if found - ids else barren + 1
+            if not self._plan.disordered:
+                ids.clear()  # without order nothing but jobs never seen shows that the list goes on
+            ids |= found
             if barren >= EMPTY_PAGES:
                 raise slices.ListLoopsError(
                     f"the list brought nothing new for {EMPTY_PAGES} pages and says that it goes on; run again later"

@@ -138,7 +138,10 @@ def _without_surrogates(value: Any) -> Any:
 
 def encode(value: Any) -> str:
     """Encode as JSON text; a Decimal as the digits that it was read from."""
-    return orjson.dumps(value, default=_encode_number).decode()
+    try:
+        return orjson.dumps(value, default=_encode_number).decode()
+    except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
 
 
 def _encode_number(value: Any) -> Any:
@@ -171,6 +174,11 @@ def shorten(value: object, length: int = 200) -> str:
         text = encode(value)
     except (TypeError, ValueError):
         text = repr(value)
+    return one_line(text, length)
+
+
+def one_line(text: str, length: int = 200) -> str:
+    """Return a text as one short printable line."""
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= length else text[: length - 1] + "…"
 

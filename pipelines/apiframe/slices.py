@@ -49,7 +49,8 @@ class Slice:
     head: list[str] = field(default_factory=list)  # the first ids behind `start`
     pages: int = 0
     busy: bool = False
-    at_seam: Position | None = None  # the last page ended with this start of the next slice
+    ended: bool = False  # at its end, before the slice above it has come down to it
+    at_seam: tuple[Position, list[str]] | None = None  # the start of the next slice, and the ids seen behind it
     via: Mapping[str, str] = field(default_factory=dict)  # the filter whose cursor it starts with
     cursors: set[int] = field(default_factory=set)
 
@@ -85,6 +86,7 @@ class Slices:
         self._seeding = False
         self._seeds_end = False  # the next seed would lie below the floor
         self._dry: set[tuple[tuple[str, str], ...]] = set()
+        self._patience = 0  # pages of the tail to read before another filter is tried
         self._sample: list[Kind] = []
         self._pages = 0
         self._strikes = 0
@@ -110,14 +112,14 @@ class Slices:
             return None
         tail = self.slices[-1]
         waiting = sum(not part.pages for part in self.slices)
-        if self._filters and not self._seeding and waiting < self.workers:
+        if self._filters and not self._seeding and waiting < self.workers and not tail.ended:
             self._seeding = True
             return Task(tail, self._seed_cursor, self._limit, self._filters)
         candidates = self.slices if self._trust else self.slices[:1]
         if self._trust and not self._filters and not self._seeds_end and self._pages >= self._chain_pages:
             candidates = [tail, *candidates]  # the next filter is chosen where it will be used
         for part in candidates:
-            if not part.busy:
+            if not part.busy and not part.ended:
                 part.busy = True
                 return Task(part, part.cursor)
         return None
@@ -182,7 +184,8 @@ class Slices:
         part.cursor = next_cursor
         if part is self.slices[-1] and self._trust and not self._filters and not self._seeds_end:
             self._sample = [*self._sample, *kinds][-SAMPLE_PAGES * PAGE :]
-            if self._pages >= self._chain_pages:
+            self._patience -= 1
+            if self._pages >= self._chain_pages and self._patience < 0:
                 self._choose(part)
 
     def _plausible(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind]) -> bool:
@@ -204,8 +207,8 @@ class Slices:
         """Join the slice to the next ones that it has reached. True where its own stretch is complete."""
         while (following := self._following(part)) is not None and following.start is not None:
             seam, part.at_seam = part.at_seam, None
-            if seam == following.start:
-                behind = list(ids)
+            if seam and seam[0] == following.start:
+                behind = [*seam[1], *ids]
             elif following.start[1] in ids:
                 behind = list(ids[ids.index(following.start[1]) + 1 :])
             elif times and times[-1] < following.start[0]:
@@ -215,8 +218,8 @@ class Slices:
                 return False
             if not following.head:
                 self._drop(following)  # it has not begun: this slice reads on at no cost
-            elif not behind and next_cursor is not None:
-                part.at_seam = following.start  # the next page decides
+            elif len(behind) < HEAD and next_cursor is not None:
+                part.at_seam = (following.start, behind)  # the next page decides
                 return False
             elif behind and behind[:HEAD] == following.head[: len(behind)]:
                 if part.pages < self.workers / 2:
@@ -224,6 +227,8 @@ class Slices:
                 following.start, following.head = part.start, part.head
                 following.via = part.via
                 self.slices.remove(part)
+                if following.ended:
+                    self._settle(following)
                 return True
             else:
                 self._strike(following)
@@ -242,7 +247,15 @@ class Slices:
             rest = rest[own:]
         else:
             rest = []
-        self.slices = [*self.slices[:index], *rest]
+        self.slices = [*self.slices[: index + 1], *rest]
+        self._settle(part)
+
+    def _settle(self, part: Slice) -> None:
+        """Take a slice that is at its end off the list, or keep it for the one above, which has yet to join it."""
+        if part.start is None or part is self.slices[0]:
+            self.slices.remove(part)
+        else:
+            part.ended = True
 
     def _choose(self, tail: Slice) -> None:
         """Choose a filter for seeds from the kinds of jobs at the tail: sparse, but not so sparse as to run dry.
@@ -283,8 +296,9 @@ class Slices:
         if next_cursor is None or not positions:
             self._dry.add(tuple(task.filters.items()))
             self._filters = None
+            self._patience = 2 ** len(self._dry) - 1  # at the end of the list every filter runs dry
             return
-        if task.slice not in self.slices or task.slice is not self.slices[-1]:
+        if task.slice not in self.slices or task.slice is not self.slices[-1] or task.slice.ended:
             self._filters = None
             return
         tail, found = task.slice, positions[-1]

@@ -63,7 +63,7 @@ def sync(settings: Settings, *, wait: float, on_page: Callable[[Reading], None])
         except (DestinationException, DltException, ValueError) as problem:
             raise ConfigurationError(f"warehouse.destination = {settings.destination!r}: {problem}") from None
         try:
-            pipeline.run(source_of(client, settings, count))
+            pipeline.run(source_of(lambda: client, settings, count))
         except Exception as problem:
             error, cause = explain(problem)
             raise error from cause

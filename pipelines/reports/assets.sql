@@ -15,16 +15,25 @@
 --   is_expired: the API has deleted it
 --   day: day the job was created, in reports.timezone
 --   created_at: when the job was created
-with parsed as (
+with catalogue as (
+    select id, max(modality) as modality
+    from apiframe.models
+    group by id
+),
+
+parsed as (
     select
-        *,
+        jobs.*,
+        coalesce(catalogue.modality, jobs.modality) as job_kind,
+        {local_day(jobs.created_at)} as day,
         from_json(
-            result,
+            jobs.result,
             '{"images": ["VARCHAR"], "videoUrl": "VARCHAR", "videos": ["VARCHAR"],
               "tracks": [{"audioUrl": "VARCHAR", "title": "VARCHAR", "duration": "DOUBLE"}]}'
         ) as shape
     from apiframe.jobs
-    where result is not null
+    left join catalogue on jobs.model = catalogue.id
+    where jobs.result is not null
 ),
 
 listed as (
@@ -59,31 +68,25 @@ files as (
     select
         id,
         model,
-        modality,
+        job_kind,
         expired,
+        day,
         created_at,
         unnest(files) as file,
         generate_subscripts(files, 1) as position
     from listed
-),
-
-catalogue as (
-    select id, max(modality) as modality
-    from apiframe.models
-    group by id
 )
 
 select
-    files.id as job_id,
-    cast(files.position as integer) as position,
-    files.model,
-    coalesce(files.file.kind, catalogue.modality, files.modality) as kind,
-    files.file.url as url,
-    files.file.title as title,
-    files.file.duration as duration_s,
-    files.expired as is_expired,
-    {local_day(files.created_at)} as day,
-    files.created_at
+    id as job_id,
+    cast(position as integer) as position,
+    model,
+    coalesce(file.kind, job_kind) as kind,
+    file.url as url,
+    file.title as title,
+    file.duration as duration_s,
+    expired as is_expired,
+    day,
+    created_at
 from files
-left join catalogue on files.model = catalogue.id
-where files.file.url is not null
+where file.url is not null

@@ -17,6 +17,7 @@ from pipelines.reports import engine_of, macros, render
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_VIEWS = "the warehouse has no views, or those of another version: run apiframe-warehouse sync"
 UNITS = ("day", "week", "month")
 
 
@@ -90,18 +91,22 @@ RATES = """
 
 def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     """Return what the warehouse covers, or None where it holds no jobs."""
-    try:
-        [(oldest, newest, synced)] = connection.execute(
-            "select (select min(day) from reports.jobs), (select max(day) from reports.jobs), "
-            "(select cast(last_sync_at at time zone 'UTC' as varchar) from reports.freshness)"
-        ).fetchall()
-    except duckdb.CatalogException:
-        raise ApiframeWarehouseError("the warehouse has no views yet: run apiframe-warehouse sync") from None
-    if oldest is None:
+    bounds = frame(connection, "select min(day) as oldest, max(day) as newest from reports.jobs").iloc[0]
+    if bounds["oldest"] is None:
         return None
+    fresh = frame(
+        connection, "select cast(last_sync_at at time zone 'UTC' as varchar) as synced from reports.freshness"
+    )
     models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
-    zones = connection.execute("select name from pg_timezone_names() order by name").fetchall()
-    return Extent(oldest, newest, synced and synced[:16], models["model"], [name for (name,) in zones])
+    zones = frame(connection, "select name from pg_timezone_names() order by name")
+    synced = fresh["synced"][0]
+    return Extent(
+        bounds["oldest"],
+        bounds["newest"],
+        synced[:16] if isinstance(synced, str) else None,
+        models["model"],
+        zones["name"].tolist(),
+    )
 
 
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
@@ -168,7 +173,10 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
             "models": None if period.models is None else list(period.models),
         }
     # Through Arrow: DuckDB's own way to pandas warns on times with a zone.
-    rows: pd.DataFrame = connection.sql(query, params=given).to_arrow_table().to_pandas()
+    try:
+        rows: pd.DataFrame = connection.sql(query, params=given).to_arrow_table().to_pandas()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        raise ApiframeWarehouseError(NO_VIEWS) from None
     return rows
 
 

@@ -1,0 +1,383 @@
+"""The command as people and programs meet it: exit codes, one line for an error, nothing hostile on a terminal."""
+
+import json
+import os
+import pty
+import select
+import signal
+import stat
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import stale
+
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-m", "pipelines"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    with Sandbox(jobs=130, days=5) as api:
+        api.advance(timedelta(hours=30))
+        yield api
+
+
+@pytest.fixture
+def environment(api: Sandbox, isolated: Path) -> dict[str, str]:
+    """What a user sets, and nothing of the developer's."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    return kept | {
+        "PYTHONPATH": str(ROOT),
+        "APIFRAME_API_KEY": api.api_key,
+        "SOURCES__APIFRAME__BASE_URL": api.base_url,
+        "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
+        "RUNTIME__REQUEST_TIMEOUT": "5",
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Run the command on pipes; a variable given as None is not set."""
+
+    def run(*arguments: str, stdin: str = "", **variables: str | None) -> subprocess.CompletedProcess[str]:
+        chosen = {name: value for name, value in (environment | variables).items() if value is not None}
+        return subprocess.run(
+            [*COMMAND, *arguments], env=chosen, input=stdin, capture_output=True, text=True, timeout=90, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def synced(api: Sandbox, settings_for: Callable[..., Settings]) -> Settings:
+    """The default warehouse, after a first load."""
+    chosen = settings_for(api)
+    sync(chosen)
+    return chosen
+
+
+def on_a_terminal(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Run the command in a pseudo-terminal; its exit code and everything it wrote."""
+    main, child = pty.openpty()
+    termios.tcsetwinsize(child, (24, 100))
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], env=environment | {"TERM": "xterm"}, stdin=child, stdout=child, stderr=child
+    )
+    os.close(child)
+    written = b""
+    try:
+        while select.select([main], [], [], 90)[0]:
+            chunk = os.read(main, 65536)
+            if not chunk:
+                break
+            written += chunk
+    except OSError:  # how Linux says that the other end has gone
+        pass
+    finally:
+        os.close(main)
+    return process.wait(90), written.decode()
+
+
+def one_line(answer: subprocess.CompletedProcess[str], code: int) -> str:
+    """The error, which is one line on stderr and nothing on stdout."""
+    assert (answer.returncode, answer.stdout) == (code, ""), answer.stderr
+    assert answer.stderr.startswith("apiframe-warehouse: ")
+    assert answer.stderr.count("\n") == 1
+    return answer.stderr
+
+
+# What is imported
+
+
+def imported(run: Run, environment: dict[str, str], *arguments: str) -> set[str]:
+    code = (
+        "import sys; sys.argv[1:] = %r\nfrom pipelines.cli import main\n"
+        "try: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code % (list(arguments),)], env=environment, capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in answer.stderr.split()}
+
+
+@pytest.mark.parametrize("command", [[], ["sync"], ["status"], ["query"], ["report"], ["check"], ["demo"], ["sandbox"]])
+def test_help_imports_nothing_heavy_and_has_examples(run: Run, environment: dict[str, str], command: list[str]) -> None:
+    heavy = {"dlt", "duckdb", "pandas", "pyarrow", "altair", "requests"}
+    assert imported(run, environment, *command, "--help") & heavy == set()
+    if command:
+        assert f"apiframe-warehouse {command[0]}" in run(*command, "--help").stdout.partition("Examples")[2]
+
+
+@pytest.mark.usefixtures("synced")
+def test_a_sync_without_changes_imports_no_dlt(run: Run, environment: dict[str, str]) -> None:
+    assert imported(run, environment, "sync") & {"dlt", "pandas", "pyarrow"} == set()
+    assert "dlt" not in imported(run, environment, "status")
+
+
+# sync
+
+
+def test_a_first_sync_on_a_pipe_prints_one_line(api: Sandbox, run: Run, isolated: Path) -> None:
+    answer = run("sync")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    line = answer.stdout
+    assert line.count("\n") == 1
+    assert line.startswith("130 jobs read: 130 new, ")
+    for part in ("still open", "credits", "requests", " s", "data/warehouse.duckdb"):
+        assert part in line
+    assert stale(isolated / "data" / "warehouse.duckdb", api) == {}
+
+
+def test_files_are_for_their_owner_only(run: Run, isolated: Path) -> None:
+    run("sync")
+    data = isolated / "data"
+    modes = {path.relative_to(data): stat.S_IMODE(path.stat().st_mode) for path in (data, *data.rglob("*"))}
+    assert {mode for path, mode in modes.items() if (data / path).is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if (data / path).is_file()} == {0o600}
+
+
+def test_a_published_file_keeps_the_mode_it_was_given(api: Sandbox, synced: Settings, run: Run) -> None:
+    synced.path.chmod(0o640)
+    api.add(1)
+    run("sync")
+    assert stat.S_IMODE(synced.path.stat().st_mode) == 0o640
+
+
+def test_sync_json_is_one_object_with_the_names_of_sync_runs(api: Sandbox, run: Run) -> None:
+    answer = run("sync", "--json")
+    facts = json.loads(answer.stdout)
+    expected = "started_at finished_at mode requests retries jobs_read jobs_new jobs_finished open_jobs high_water_mark"
+    assert set(expected.split()) <= facts.keys()
+    assert (facts["mode"], facts["jobs_new"], facts["requests"]) == ("first", 130, len(api.requests))
+    assert answer.stderr == ""
+
+
+def test_quiet_prints_nothing(run: Run) -> None:
+    answer = run("sync", "--quiet")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_a_terminal_shows_progress_and_the_same_line(environment: dict[str, str], isolated: Path) -> None:
+    code, written = on_a_terminal(environment, "sync")
+    assert code == 0
+    assert "reading" in written
+    assert "130 jobs read: 130 new" in written
+    code, written = on_a_terminal(environment, "sync", "--quiet")
+    assert (code, written) == (0, "")
+
+
+def test_full_says_what_had_drifted(api: Sandbox, synced: Settings, run: Run) -> None:
+    jobs = api.listing()
+    api.put(jobs[-1]["id"], creditCost=4321)
+    api.delete([jobs[-2]["id"]])
+    lines = run("sync", "--full").stdout.splitlines()
+    assert lines[1:] == [
+        "1 jobs had drifted (credit_cost 1)",
+        "1 jobs are no longer listed; they are kept, with delisted_at set",
+    ]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"APIFRAME_API_KEY": "afk_wrong"}, 3, "refused the key: Invalid API key; check APIFRAME_API_KEY"),
+        ({"APIFRAME_API_KEY": None}, 2, "no API key: set APIFRAME_API_KEY"),
+        ({"APIFRAME_API_KEY": "key with\nlines"}, 2, "api_key"),
+        ({"SOURCES__APIFRAME__SCOPE": "galaxy"}, 2, "sources.apiframe.scope = 'galaxy': must be one of user, team"),
+        ({"SOURCES__APIFRAME__SETTLE_AFTER": "soon"}, 2, "settle_after = 'soon': must be a duration like 30m"),
+        ({"SOURCES__APIFRAME__WORKERS": "0"}, 2, "workers = '0': must be a whole number from 1 to 64"),
+        ({"REPORTS__TIMEZONE": "Mars/Olympus"}, 2, "reports.timezone = 'Mars/Olympus'"),
+        ({"SOURCES__APIFRAME__BASE_URL": "ftp://x"}, 2, "sources.apiframe.base_url = 'ftp://x': must be an address"),
+        ({"SOURCES__APIFRAME__BASE_URL": "http://127.0.0.1:9/v2"}, 1, "connection refused (5 attempts)"),
+        ({"SOURCES__APIFRAME__BASE_URL": "http://nowhere.invalid/v2"}, 1, "unknown host"),
+        ({"WAREHOUSE__PATH": "data/apiframe.duckdb"}, 2, "choose another name"),
+        ({"WAREHOUSE__PATH": "/proc/none/w.duckdb"}, 2, "cannot write in /proc/none"),
+        ({"WAREHOUSE__PATH": "a-file/w.duckdb"}, 2, "cannot write in"),
+        ({"WAREHOUSE__PATH": "."}, 2, "Is a directory"),
+        ({"WAREHOUSE__PATH": "a-file"}, 2, "is not a DuckDB database: set warehouse.path to another file"),
+    ],
+)
+def test_an_error_is_one_line_with_its_exit_code(
+    run: Run, isolated: Path, api: Sandbox, variables: dict[str, str | None], code: int, words: str
+) -> None:
+    (isolated / "a-file").write_text("precious " * 2000)
+    error = one_line(run("sync", **variables), code)
+    assert words in error
+    assert api.api_key not in error
+    assert (isolated / "a-file").read_text() == "precious " * 2000
+
+
+def test_an_inactive_key_and_a_member_who_asks_for_the_team(api: Sandbox, synced: Settings, run: Run) -> None:
+    before = synced.path.read_bytes()
+    assert "API key is inactive" in one_line(run("sync", APIFRAME_API_KEY=api.inactive_key), 3)
+    refused = one_line(run("sync", APIFRAME_API_KEY=api.member_key, SOURCES__APIFRAME__SCOPE="team"), 2)
+    assert "set sources.apiframe.scope to user" in refused
+    assert synced.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sync", "--since", "yesterday"],
+        ["sync", "--wait", "-1"],
+        ["sync", "extra"],
+        ["query"],
+        ["query", "select 1", "--format", "xml"],
+        ["nonsense"],
+        ["status", "--nonsense"],
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
+    one_line(run(*arguments), 2)
+
+
+@pytest.mark.parametrize("command", [["status"], ["query", "select 1"]])
+def test_there_is_no_warehouse_yet(run: Run, command: list[str]) -> None:
+    assert "run apiframe-warehouse sync" in one_line(run(*command), 2)
+
+
+def test_the_words_of_the_api_cannot_drive_a_terminal(api: Sandbox, environment: dict[str, str]) -> None:
+    job = api.add(1, model="\x1b]0;owned\x07\x1b[2J", status="PROCESSING")[0]
+    assert on_a_terminal(environment, "sync", "--quiet") == (0, "")
+    for command in (["status"], ["query", "select model, error from apiframe.jobs where status = 'PROCESSING'"]):
+        code, written = on_a_terminal(environment, *command)
+        assert code == 0
+        assert "\x1b" not in written
+        assert "\x07" not in written
+        assert "owned" in written
+    api.put(job, createdAt="\x1b[31mnever\r\nsecond line")
+    code, written = on_a_terminal(environment, "sync", "--quiet")
+    assert code == 1
+    assert "\x1b" not in written
+    assert written.count("\n") == 1
+
+
+def test_debug_shows_where_but_not_the_key(api: Sandbox, run: Run) -> None:
+    api.fault("500", None)
+    answer = run("sync", "--debug")
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+    assert api.api_key not in answer.stderr
+
+
+def test_another_sync_that_holds_the_warehouse_is_exit_4(
+    api: Sandbox, run: Run, settings_for: Callable[..., Settings]
+) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        held.set()
+        go_on.wait(60)
+
+    api.on_request = hold
+    thread = threading.Thread(target=sync, args=(settings_for(api),))
+    thread.start()
+    try:
+        assert held.wait(60)
+        assert "another sync holds" in one_line(run("sync", "--wait", "0"), 4)
+        assert "a first load is running" in run("status").stdout
+    finally:
+        go_on.set()
+        thread.join(60)
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("while_it", ["waits for an answer", "waits to try again", "reads a page"])
+def test_an_interrupt_ends_a_sync_at_once(
+    api: Sandbox, environment: dict[str, str], isolated: Path, how: signal.Signals, while_it: str
+) -> None:
+    asked = threading.Event()
+    if while_it == "waits for an answer":
+        api.fault("timeout", None, after=1)
+    elif while_it == "waits to try again":
+        api.fault("429", None, after=1, retry_after=200)
+    else:
+        api.latency = 0.05
+    api.on_request = lambda _: asked.set() if api.count() >= 2 else None
+    process = subprocess.Popen(
+        [*COMMAND, "sync"],
+        env=environment | {"RUNTIME__REQUEST_TIMEOUT": "300"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert asked.wait(60)
+        process.send_signal(how)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out) == (1, "")
+    # The line of a terminal's ^C is ended first.
+    assert err == "\napiframe-warehouse: interrupted; nothing is lost, run it again\n"
+    assert not (isolated / "data" / "warehouse.duckdb").exists()
+
+
+# status, query
+
+
+def test_status_says_what_the_warehouse_holds(api: Sandbox, run: Run) -> None:
+    api.add(2, status="PROCESSING")
+    run("sync")
+    facts = json.loads(run("status", "--json").stdout)
+    assert (facts["jobs"], facts["open_jobs"], facts["last_sync"]["mode"]) == (132, 2, "first")
+    assert sum(facts["jobs_by_status"].values()) == 132
+    assert facts["oldest_open_job"]["status"] == "PROCESSING"
+    text = run("status").stdout
+    for name in ("warehouse", "last sync", "jobs", "newest job", "open jobs", "oldest open", "high-water mark"):
+        assert f"\n{name}" in f"\n{text}"
+
+
+def test_status_tells_of_a_first_load_that_was_cut_short(
+    api: Sandbox, run: Run, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
+    api.fault("500", None, after=1)
+    with pytest.raises(Exception, match="500"):
+        sync(settings_for(api))
+    assert "a first load was cut short at 100 jobs, back to 20" in run("status").stdout
+    assert json.loads(run("status", "--json").stdout)["first_load"]["jobs"] == 100
+    api.clear_faults()
+    assert "went on where" in run("sync").stderr
+    assert json.loads(run("status", "--json").stdout)["jobs"] == 130
+
+
+@pytest.mark.usefixtures("synced")
+def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environment: dict[str, str]) -> None:
+    sql = "select 1.50::decimal(9,2) as amount, 'a,\"b|' as text, null as nothing"
+    assert run("query", sql).stdout == 'amount,text,nothing\n1.50,"a,""b|",\n'
+    assert run("query", sql, "--format", "json").stdout == '[{"amount":1.50,"text":"a,\\"b|","nothing":null}]\n'
+    assert run("query", sql, "--json").stdout == run("query", sql, "--format", "json").stdout
+    assert run("query", sql, "--format", "markdown").stdout.splitlines()[2] == '| 1.50 | a,"b\\| |  |'
+    assert run("query", "-", stdin="select 42 as x").stdout == "x\n42\n"
+    Path("q.sql").write_text("select count(*) as n from apiframe.jobs")
+    assert run("query", "--file", "q.sql").stdout == "n\n130\n"
+    code, written = on_a_terminal(environment, "query", "select 7 as x")
+    assert (code, written.split()) == (0, ["x", "-", "7"])
+
+
+@pytest.mark.usefixtures("synced")
+@pytest.mark.parametrize(
+    "sql", ["delete from apiframe.jobs", "select nonsense", "this is no sql", "create table x (i int)"]
+)
+def test_query_is_read_only_and_words_errors_in_one_line(run: Run, sql: str) -> None:
+    one_line(run("query", sql), 2)
+    assert run("query", "select count(*) from apiframe.jobs").stdout.endswith("\n130\n")

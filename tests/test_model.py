@@ -1,0 +1,282 @@
+"""Promises 1 to 3 against random histories: after each sync that ended well the warehouse equals the API.
+
+Runs some 60 s; `WAREHOUSE_MODEL_SECONDS=3600` looks further. A failing history is printed as a program in terms of
+`Account`: put it into a test to replay it.
+"""
+
+import math
+import os
+import random
+import shutil
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from support import microseconds, pages, served, stored
+
+import pipelines.settings
+from pipelines.apiframe import reading
+from pipelines.errors import ApiframeWarehouseError
+from pipelines.sandbox import Sandbox
+from pipelines.sync import Outcome, sync
+
+SECONDS = float(os.environ.get("WAREHOUSE_MODEL_SECONDS", "60"))
+OPEN = ("QUEUED", "PROCESSING")
+FINAL = ("COMPLETED", "FAILED", "CANCELLED")
+HOUR = 3600 * 10**6  # settle_after
+WEEK = 7 * 24 * HOUR
+NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
+SCOPES = ("user", "team")
+
+
+class Killed(BaseException):
+    """The process is gone: what lies on the disk at this moment is all there is."""
+
+
+class Account(RuleBasedStateMachine):
+    """An account, its warehouse, and what is known to be settled in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="model-"))
+        self.path = self.folder / "data" / "w.duckdb"
+        #: scope -> id -> the job as it was served when it was seen settled
+        self.settled: dict[str, dict[str, Any]] = {scope: {} for scope in SCOPES}
+        self.started: dict[str, int] = {}  # scope -> when its last good sync began
+        self.seen: dict[str, dict[str, Any]] = {}  # every job as a good sync saw it last
+        self.loading = False  # a first load or a full sync was cut short
+
+    @initialize(
+        jobs=st.sampled_from([0, 3, 120, 350]),
+        days=st.sampled_from([1, 20]),
+        seed=st.integers(0, 3),
+        idle=st.sampled_from([0, 3, 200]),
+        batch=st.sampled_from([100, 5000]),
+    )
+    def account(self, jobs: int, days: int, seed: int, idle: int, batch: int) -> None:
+        self.random = random.Random(f"{jobs} {seed}")
+        self.api = Sandbox(jobs=jobs, days=days, seed=seed, now=NOW).start()
+        self.api.advance(timedelta(hours=idle))
+        reading.BATCH_ROWS = batch
+
+    def teardown(self) -> None:
+        reading.BATCH_ROWS = 5000
+        if hasattr(self, "api"):
+            self.api.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # What happens to the account
+
+    @rule(count=st.sampled_from([1, 2, 90, 130]), status=st.sampled_from([None, *OPEN, "COMPLETED", "PAUSED"]))
+    def jobs_are_born(self, count: int, status: str | None) -> None:
+        self.api.add(count, **({} if status is None else {"status": status}))
+
+    @rule(seconds=st.integers(0, 3598), count=st.sampled_from([1, 8]))
+    def jobs_become_visible_late(self, seconds: int, count: int) -> None:
+        """By less than settle_after."""
+        self.api.add(count, created_at=self.api.now - timedelta(seconds=seconds))
+
+    @rule(minutes=st.sampled_from([1, 20, 59, 61, 600, 3 * 1440, 8 * 1440]))
+    def time_passes(self, minutes: int) -> None:
+        self.api.advance(timedelta(minutes=minutes))
+
+    def unsettled(self) -> list[dict[str, Any]]:
+        """Jobs whose changes have to be caught."""
+        return [job for job in self.api.listing("team") if not settles(job, microseconds(self.api.now))]
+
+    @rule(share=st.floats(0, 1), status=st.sampled_from(FINAL))
+    def open_jobs_end(self, share: float, status: str) -> None:
+        ids = [job["id"] for job in self.unsettled() if job["status"] not in FINAL]
+        self.api.finish(self.random.sample(ids, math.ceil(share * len(ids))), status)
+
+    @rule(
+        count=st.sampled_from([1, 5, 150]),
+        fields=st.sampled_from(
+            [
+                {"webhookStatus": "pending"},
+                {"webhookStatus": "delivered"},
+                {"progress": 41},
+                {"creditCost": 2.25},
+                {"creditCost": None, "error": "refunded"},
+                {"result": {"images": []}, "seed": [1, {"a": None}]},
+                {"status": "PAUSED"},
+                {"status": "COMPLETED", "completedAt": None},
+            ]
+        ),
+    )
+    def unsettled_jobs_change(self, count: int, fields: dict[str, Any]) -> None:
+        ids = [job["id"] for job in self.unsettled()]
+        for job in self.random.sample(ids, min(count, len(ids))):
+            self.api.put(job, **fields)
+
+    @rule(count=st.sampled_from([1, 3]))
+    def jobs_vanish(self, count: int) -> None:
+        ids = [job["id"] for job in self.api.listing("team")]
+        self.api.delete(self.random.sample(ids, min(count, len(ids))))
+
+    # Syncs
+
+    def chosen(self, scope: str) -> pipelines.settings.Settings:
+        return pipelines.settings.load(
+            {},
+            api_key=self.api.api_key,
+            base_url=self.api.base_url,
+            path=str(self.path),
+            scope=scope,
+            request_backoff_factor=0.001,
+            request_timeout=20,
+            workers=4,
+        )
+
+    @rule(scope=st.sampled_from(["user", "user", "user", "team"]), full=st.sampled_from([False] * 6 + [True]))
+    def synced(self, scope: str, full: bool) -> None:
+        self.sync(scope, full)
+
+    @rule(
+        kind=st.sampled_from(["500", "429", "html", "missing_cursor", "repeated_cursor", "empty_page", "unordered"]),
+        after=st.integers(0, 5),
+        times=st.sampled_from([1, 3]),
+    )
+    def synced_through_passing_faults(self, kind: str, after: int, times: int) -> None:
+        self.api.fault(kind, times, after, **({"retry_after": 0} if kind == "429" else {}))
+        self.sync("user", False, faults=times)
+        self.api.clear_faults()
+
+    @rule(kind=st.sampled_from(["500", "html", "missing_cursor", "empty_page"]), after=st.integers(0, 5))
+    def failed(self, kind: str, after: int) -> None:
+        before = self.published()
+        self.api.fault(kind, None, after)
+        try:
+            self.sync("user", False, faults=300)
+        except ApiframeWarehouseError:
+            assert self.published() == before
+            self.loading = True
+        finally:
+            self.api.clear_faults()
+
+    @rule(page=st.integers(1, 5), full=st.sampled_from([False, False, True]))
+    def killed_at_a_page(self, page: int, full: bool) -> None:
+        """Everything on the disk stays as it is at this page."""
+        image = self.folder / "image"
+        pages_read = 0
+
+        def kill(_: object) -> None:
+            nonlocal pages_read
+            pages_read += 1
+            if pages_read == page:
+                shutil.copytree(self.path.parent, image)
+                raise Killed
+
+        try:
+            self.sync("user", full, on_page=kill)
+        except Killed:
+            shutil.rmtree(self.path.parent)
+            image.rename(self.path.parent)
+            self.loading = True
+
+    @precondition(lambda self: self.path.exists())
+    @rule()
+    def the_load_file_is_lost(self) -> None:
+        shutil.rmtree(self.path.parent / ".load", ignore_errors=True)
+
+    @precondition(lambda self: (self.path.parent / ".load" / self.path.name).exists())
+    @rule()
+    def the_published_file_is_lost(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def published(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def sync(self, scope: str, full: bool, faults: int = 0, on_page: Any = lambda _: None) -> None:
+        listed = self.api.listing(scope)
+        bound = self.bound(scope, listed, full) + faults
+        self.api.requests.clear()
+        outcome = sync(self.chosen(scope), full=full, on_page=on_page)
+        self.equals(scope, listed, outcome)
+        assert outcome.run.requests == len(self.api.requests)
+        if not any("newest first" in note for note in outcome.notes):
+            assert len(self.api.requests) <= bound, [request.query for request in self.api.requests]
+        self.loading = False
+
+    def bound(self, scope: str, listed: list[dict[str, Any]], full: bool) -> int:
+        """The most requests that the plan allows: the pages down to the floor, and the cheapest look-up below it."""
+        catalogue = 2
+        everything = pages(len(listed)) + 1
+        if full or scope not in self.started or self.loading:
+            # What was read before it was cut short, what is new, and the look-up of what can have changed since.
+            return catalogue + 2 * everything + len(self.unsettled())
+        newest = max((microseconds(job["createdAt"]) for job in self.seen.values()), default=0)
+        floor = min(newest or self.started[scope], self.started[scope]) - HOUR
+        above = sum(microseconds(job["createdAt"]) >= floor for job in listed)
+        places = {job["id"]: place for place, job in enumerate(listed)}
+        waiting = self.seen.keys() - self.settled[scope].keys()
+        deep = [places[job] for job in waiting if places.get(job, -1) >= above]
+        gone = waiting - places.keys()
+        # The lists of open jobs may have to be followed up by other look-ups, but save half of them then.
+        return catalogue + 2 + pages(above) + 2 * min(len(deep), pages(max(deep, default=0))) + 2 * len(gone)
+
+    def equals(self, scope: str, listed: list[dict[str, Any]], outcome: Outcome) -> None:
+        """Promise 1."""
+        rows = stored(self.path)
+        assert outcome.jobs == len(rows)
+        started = outcome.run.started_at
+        for job in listed:
+            row = rows.get(job["id"])
+            assert row is not None, f"missing: {job}"
+            now = served(job)
+            if {name: row[name] for name in now} != now:
+                then = self.settled[scope].get(job["id"])
+                assert then is not None, f"stale: {job}, in the warehouse: {row}"
+            elif job["id"] not in self.settled[scope]:
+                assert row["delisted_at"] is None, f"delisted: {job}"
+            if scope == "user":
+                assert row["scope"] == "user"
+        served_ids = {job["id"] for job in listed}
+        for job in self.seen.keys() - served_ids:
+            assert job in rows, "a job that is no longer listed keeps its row"
+            if scope not in self.started:
+                continue  # a scope's first load looks up nothing; its next sync does
+            if job not in self.settled[scope] and (scope == "team" or rows[job]["scope"] == "user"):
+                assert rows[job]["delisted_at"] is not None, f"not listed any more: {rows[job]}"
+                for settled in self.settled.values():
+                    settled.setdefault(job, None)
+        for job in listed:
+            self.seen[job["id"]] = job
+            self.settled[scope].pop(job["id"], None)
+            if settles(job, started):
+                for name in SCOPES if scope == "team" else (scope,):
+                    self.settled[name][job["id"]] = job
+        self.started[scope] = started
+
+
+def settles(job: dict[str, Any], seen_at: int) -> bool:
+    """A job is settled once it was seen so: the wording of promise 1."""
+    created = microseconds(job["createdAt"])
+    if job["status"] in OPEN:
+        return False
+    if job["status"] not in FINAL or job["webhookStatus"] == "pending":
+        return created <= seen_at - WEEK
+    ended = job["completedAt"]
+    return (created if ended is None else microseconds(ended)) <= seen_at - HOUR
+
+
+def test_any_history_ends_in_the_warehouse_that_the_api_serves() -> None:
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        run_state_machine_as_test(
+            Account,
+            settings=settings(
+                max_examples=5,
+                stateful_step_count=25,
+                deadline=None,
+                database=None,
+                print_blob=True,
+                phases=[Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

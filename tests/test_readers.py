@@ -1,0 +1,147 @@
+"""Promise 6: readers in other processes neither wait nor fail while syncs go on, and each query sees one whole sync."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from support import processes, query, running, runs, stale
+
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+
+Make = Callable[..., Settings]
+SYNCS = 2
+
+#: (number of the sync, whether its jobs are all there)
+WHOLE = "select count(*), (select sum(jobs_new) from {0}apiframe.sync_runs) = count(*) from {0}apiframe.jobs"
+NUMBER = "select max(number) from {0}apiframe.sync_runs"
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    with Sandbox(jobs=200, days=10) as api:
+        api.advance(timedelta(days=2))
+        yield api
+
+
+@pytest.fixture
+def here(api: Sandbox, settings_for: Make) -> Settings:
+    chosen = settings_for(api)
+    sync(chosen)
+    return chosen
+
+
+def look(connection: duckdb.DuckDBPyConnection, prefix: str = "") -> int:
+    """The number of the sync that is seen; fails where it is not whole."""
+    (number,) = connection.execute(NUMBER.format(prefix)).fetchall()[0]
+    jobs, whole = connection.execute(WHOLE.format(prefix)).fetchall()[0]
+    assert whole, f"{jobs} jobs at sync {number}"
+    return int(number)
+
+
+def _hold(path: Path, read_only: bool, ready: Any, stop: Any, told: Any) -> None:
+    """Open once and ask again and again."""
+    try:
+        with duckdb.connect(str(path), read_only=read_only) as connection:
+            seen = {look(connection)}
+            ready.set()
+            while not stop.is_set():
+                seen.add(look(connection))
+            told.put(sorted(seen))
+    except BaseException as problem:
+        told.put(repr(problem))
+        raise
+
+
+def _open_and_close(path: Path, read_only: bool, ready: Any, stop: Any, told: Any) -> None:
+    """Open, ask and close in a loop, as a dashboard does."""
+    seen: set[int] = set()
+    slowest = 0.0
+    try:
+        while not stop.is_set():
+            begun = time.monotonic()
+            with duckdb.connect(str(path), read_only=read_only) as connection:
+                seen.add(look(connection))
+            slowest = max(slowest, time.monotonic() - begun)
+            ready.set()
+        told.put(sorted(seen))
+        assert slowest < 20, "a reader never waits for a sync"
+    except BaseException as problem:
+        told.put(repr(problem))
+        raise
+
+
+def _attach(path: Path, read_only: bool, ready: Any, stop: Any, told: Any) -> None:
+    """Attach to a session of one's own, and attach anew for fresh data."""
+    how = " (read_only)" if read_only else ""
+    seen: set[int] = set()
+    try:
+        with duckdb.connect() as connection:
+            while not stop.is_set():
+                connection.execute(f"attach '{path}' as w{how}")
+                seen.add(look(connection, "w."))
+                connection.execute("detach w")
+                ready.set()
+        told.put(sorted(seen))
+    except BaseException as problem:
+        told.put(repr(problem))
+        raise
+
+
+def syncs_go_on(api: Sandbox, settings: Settings, reader: Callable[..., None], read_only: bool) -> list[int]:
+    """Sync while another process reads; the numbers of the syncs that it saw."""
+    ready, stop, told = processes.Event(), processes.Event(), processes.SimpleQueue()
+    with running(reader, settings.path, read_only, ready, stop, told) as process:
+        assert ready.wait(60) or told.get()
+        for _ in range(SYNCS):
+            api.add(40)
+            begun = time.monotonic()
+            assert sync(settings).run.jobs_new == 40
+            assert time.monotonic() - begun < 30, "a sync never waits for a reader"
+        for _ in range(0 if reader is _hold else 2):  # the first one may have begun before the last sync ended
+            ready.clear()
+            assert ready.wait(60) or told.get()
+        stop.set()
+        seen: list[int] = told.get()
+        process.join(60)
+        assert (process.exitcode, isinstance(seen, list)) == (0, True), seen
+    assert stale(settings.path, api) == {}
+    assert not settings.path.with_name(f"{settings.path.name}.wal").exists()
+    return seen
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_reader_that_holds_the_file_open_sees_what_it_opened(api: Sandbox, here: Settings, read_only: bool) -> None:
+    assert syncs_go_on(api, here, _hold, read_only) == [1]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("reader", [_open_and_close, _attach])
+def test_a_reader_that_opens_anew_sees_each_sync_whole(
+    api: Sandbox, here: Settings, reader: Callable[..., None], read_only: bool
+) -> None:
+    seen = syncs_go_on(api, here, reader, read_only)
+    assert set(seen) <= set(range(1, SYNCS + 2))
+    assert seen[-1] == SYNCS + 1, "the last one is seen as soon as it is published"
+
+
+def test_a_reader_in_the_process_of_the_sync_is_not_in_its_way(api: Sandbox, here: Settings) -> None:
+    with duckdb.connect(str(here.path), read_only=True) as connection:
+        api.add(10)
+        sync(here)
+        assert look(connection) == 1
+    assert query(here.path, NUMBER.format("")) == [(2,)]
+
+
+def test_what_a_reader_wrote_into_the_published_file_is_no_obstacle(api: Sandbox, here: Settings) -> None:
+    with duckdb.connect(str(here.path)) as connection:
+        connection.execute("create table mine as select 1 as x")
+    api.add(5)
+    sync(here)
+    assert stale(here.path, api) == {}
+    assert len(runs(here.path)) == 2
