@@ -50,6 +50,20 @@ test-browser: .venv/.installed ## open report and notebooks in Chromium (install
 	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
 	@$(BIN)/pytest -m browser
 
+.venv/.spark: .venv/.installed
+	@echo "installing pyspark into .venv (450 MB, once)"
+	@awk '/^[a-z]/ {keep = $$0 ~ /^($(HEAVY))==/} keep' requirements.lock > .venv/heavy
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r .venv/heavy
+	@touch $@
+
+.PHONY: test-destinations
+test-destinations: .venv/.spark ## run the tests on Postgres, Delta, S3 and Spark (installs Debian's PostgreSQL and Java where it can)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "installing postgresql"; \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
+	@command -v java >/dev/null || { echo "installing default-jre-headless"; \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
+	@$(BIN)/pytest -m destinations
+
 .PHONY: lint
 lint: .venv/.installed ## check style and types
 	@$(BIN)/ruff check .

@@ -28,7 +28,7 @@ def _():
 def _(ApiframeWarehouseError, mo, queries, settings, warehouse):
     def ask(question, *details):
         """Open, ask, close: a sync replaces the file, and an open connection would keep the old one."""
-        with warehouse.connect_readonly(configured.path) as connection:
+        with warehouse.connect(configured) as connection:
             return question(connection, *details)
 
     configured = settings.load()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
-from pipelines.reports import macros, render
+from pipelines.reports import engine_of, macros, render
 from pipelines.reports.queries import NO_VIEWS, label
 from pipelines.settings import Settings
 
@@ -39,7 +39,9 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
     if connection is None:
         return _unmeasured("there is no warehouse yet; run sync")
     try:
-        [(synced_at,)] = _rows(connection, "select epoch(last_sync_at) from reports.freshness")
+        [(synced_at,)] = _rows(
+            connection, "select cast(extract(epoch from last_sync_at) as double precision) from reports.freshness"
+        )
         if synced_at is None:
             return _unmeasured("no sync has ended well yet; run sync")
         return [
@@ -198,7 +200,7 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
 def _rows(
     connection: duckdb.DuckDBPyConnection, query: str, timezone: str = "UTC", **given: Any
 ) -> list[tuple[Any, ...]]:
-    return connection.execute(render(query, macros(timezone, [])), given).fetchall()
+    return connection.execute(render(query, macros(timezone, [], engine_of(connection))), given).fetchall()
 
 
 def _text(moment: datetime) -> str:

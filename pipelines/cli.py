@@ -131,6 +131,9 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
+    if chosen.destination not in ("duckdb", "postgres", "delta"):
+        _sync_other(chosen, full or since is not None, wait, quiet, as_json)
+        return
     with _Progress(quiet=quiet) as progress:
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if as_json:
@@ -139,13 +142,28 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         _print_outcome(outcome)
 
 
+def _sync_other(chosen: settings.Settings, limited: bool, wait: float, quiet: bool, as_json: bool) -> None:
+    from pipelines.destinations import other
+
+    if limited:
+        raise ConfigurationError("--full and --since are for duckdb, postgres and delta")
+    click.echo(f"warning: {other.warning(chosen)}", err=True)
+    with _Progress(quiet=quiet) as progress:
+        merged = other.sync(chosen, wait=wait, on_page=progress)
+    if as_json:
+        _print_json(merged._asdict())
+    elif not quiet:
+        click.echo(f"{merged.jobs_read:,} jobs read and merged into {merged.destination}, {merged.requests:,} requests")
+
+
 @_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")
 @json_option
 def status_command(as_json: bool) -> None:
     """Say what the warehouse holds and how fresh it is."""
     from pipelines import status
 
-    found = status.facts(settings.load().path, int(time.time() * 1e6))
+    chosen, now = settings.load(), int(time.time() * 1e6)
+    found = status.facts(chosen.path, now) if chosen.destination == "duckdb" else status.facts_there(chosen, now)
     if as_json:
         _print_json(found)
     else:
@@ -173,7 +191,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     SQL is the statement, or - to read it from standard input.
     """
     from pipelines import query
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     if (sql is None) == (file is None):
         raise click.UsageError("give the SQL, or --file FILE")
@@ -183,7 +201,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
                 sql = opened.read()
         except (OSError, UnicodeDecodeError) as problem:
             raise ConfigurationError(f"cannot read {file}: {problem}") from None
-    connection = connect_readonly(settings.load().path)
+    connection = connect(settings.load())
     try:
         result = query.run(connection, sql or "")
     finally:
@@ -210,7 +228,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     from zoneinfo import ZoneInfo
 
     from pipelines.report import write_report
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -221,7 +239,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     if first_day > last_day:
         raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
     target = Path(output) if output else chosen.path.with_name("report.html")
-    connection = connect_readonly(chosen.path)
+    connection = connect(chosen)
     try:
         headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
     finally:
@@ -243,12 +261,12 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
     from pipelines import checks
-    from pipelines.warehouse import connect_readonly
+    from pipelines.warehouse import connect
 
     chosen = settings.load()
     if notify and not chosen.slack_hook:
         raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
-    connection = connect_readonly(chosen.path) if chosen.path.exists() else None
+    connection = connect(chosen) if chosen.path.exists() or chosen.destination != "duckdb" else None
     try:
         findings = checks.run_checks(connection, chosen, datetime.now(UTC))
     finally:
@@ -263,6 +281,52 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     if notify and failing and chosen.slack_hook:
         checks.notify(failing, chosen.slack_hook)
     return 5 if failing else 0
+
+
+@_command(
+    "copy",
+    "apiframe-warehouse copy --to postgres           # then set warehouse.destination in .dlt/config.toml",
+)
+@click.option("--to", "target", type=click.Choice(["postgres", "delta"]), required=True, help="Where to; it is empty.")
+@json_option
+def copy_command(target: str, as_json: bool) -> None:
+    """Bring the DuckDB warehouse over to another destination, so that the next sync there goes on where it was."""
+    from pipelines.destinations.copying import copy
+
+    copied = copy(settings.load(destination=target))
+    if as_json:
+        _print_json(copied._asdict())
+    else:
+        click.echo(f"{copied.jobs:,} jobs and {copied.syncs:,} syncs copied to {copied.place}")
+        click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
+
+
+@_command("maintain", "apiframe-warehouse maintain", "apiframe-warehouse maintain --keep 30d")
+@click.option(
+    "--keep", default="7d", show_default=True, help="Keep what versions so old need: readers may still use them."
+)
+@json_option
+def maintain_command(keep: str, as_json: bool) -> None:
+    """Merge the small files of Delta tables into large ones and delete those that are no longer needed."""
+    from pipelines.warehouse import warehouse_for
+
+    chosen = settings.load()
+    if chosen.destination != "delta":
+        raise ConfigurationError(f"maintain is for Delta tables; warehouse.destination is {chosen.destination!r}")
+    try:
+        age = settings.duration(keep)
+    except ValueError as problem:
+        raise ConfigurationError(f"--keep {keep!r}: {problem}") from None
+    warehouse: Any = warehouse_for(chosen)
+    with warehouse.lock(60):
+        done = warehouse.maintain(age)
+    if as_json:
+        _print_json(done)
+    else:
+        for table, counts in done.items():
+            click.echo(
+                f"{table:16}{counts['files_before']} files became {counts['files']}, {counts['deleted']} deleted"
+            )
 
 
 @_command("sandbox", "apiframe-warehouse sandbox --port 8080", "apiframe-warehouse sandbox --port 0 --json")
@@ -351,7 +415,9 @@ def _credits(amount: Any) -> str:
     return "no" if text in ("+0", "-0") else text
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
+    if isinstance(path, str):  # a server or a bucket
+        return path
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
@@ -383,7 +449,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
-        "warehouse": f"{_shown(Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
+        "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
         "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {run['requests']:,} requests)",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": _time(found["newest_job"]),

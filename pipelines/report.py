@@ -89,7 +89,7 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
     stuck = queries.frame(
         connection,
         "select id, model, status, created_at, stuck_after_s from reports.open_jobs "
-        f"where created_at < timestamptz '{now.isoformat()}' - to_seconds(stuck_after_s) order by created_at",
+        f"where extract(epoch from timestamptz '{now.isoformat()}' - created_at) > stuck_after_s order by created_at",
     )
     fresh = queries.frame(connection, "select * from reports.freshness").iloc[0]
 

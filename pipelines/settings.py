@@ -151,15 +151,15 @@ def _name(value: object) -> str:
     return str(value)
 
 
-def _duration(value: object) -> timedelta:
-    """Seconds as a number, or a number with s, m, h or d behind it."""
+def duration(value: object) -> timedelta:
+    """Return a duration given as seconds, or as a number with s, m, h or d behind it. Raises ValueError."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip())
     if not found or isinstance(value, bool):
         raise ValueError("must be a duration like 30m, 1h or 2d")
-    duration = timedelta(**{UNITS[found[2] or "s"]: float(found[1])})
-    if duration > timedelta(days=3650):
+    span = timedelta(**{UNITS[found[2] or "s"]: float(found[1])})
+    if span > timedelta(days=3650):
         raise ValueError("must be at most 3650d")
-    return duration
+    return span
 
 
 def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[object], Any]:
@@ -205,14 +205,14 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "api_key": ("sources.apiframe.api_key", None, _key),
     "base_url": ("sources.apiframe.base_url", "https://api.apiframe.ai/v2", _url),
     "scope": ("sources.apiframe.scope", "user", _choice("user", "team")),
-    "settle_after": ("sources.apiframe.settle_after", "1h", _duration),
+    "settle_after": ("sources.apiframe.settle_after", "1h", duration),
     "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
     "path": ("warehouse.path", "data/warehouse.duckdb", _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),
-    "max_age": ("checks.max_age", "26h", _duration),
+    "max_age": ("checks.max_age", "26h", duration),
     "failure_rate": ("checks.failure_rate", 0.2, _number(0, 1, float)),
-    "failure_window": ("checks.failure_window", "24h", _duration),
+    "failure_window": ("checks.failure_window", "24h", duration),
     "failure_min_jobs": ("checks.failure_min_jobs", 20, _number(1, 10**9, int)),
     "monthly_credits": ("checks.monthly_credits", 0, _number(0, 10**13, Decimal)),
     "stuck_jobs": ("checks.stuck_jobs", 0, _number(0, 10**9, int)),

@@ -1,5 +1,6 @@
 """What a warehouse holds and how fresh it is. Reads, never writes, and waits for nobody."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import duckdb
 
 from pipelines.apiframe.records import OPEN, moment
 from pipelines.errors import BusyError, ConfigurationError
-from pipelines.warehouse import SCHEMA, Run, Warehouse, connect_readonly
+from pipelines.settings import Settings
+from pipelines.warehouse import SCHEMA, Run, Warehouse, connect_readonly, warehouse_for
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -32,6 +34,15 @@ def facts(path: Path, now: int) -> dict[str, Any]:
         return {"path": str(path), "size_bytes": warehouse.path.stat().st_size, **_published(connection, now)}
     finally:
         connection.close()
+
+
+def facts_there(chosen: Settings, now: int) -> dict[str, Any]:
+    """Return what `status` says of a warehouse that is no DuckDB file."""
+    warehouse = warehouse_for(chosen)
+    with contextlib.closing(warehouse.connect_readonly()) as connection:
+        size = warehouse.size_bytes(connection)
+        place = str(warehouse.place)
+        return {"path": place, "place": place, "size_bytes": size, **_published(connection, now)}
 
 
 def _published(connection: duckdb.DuckDBPyConnection, now: int) -> dict[str, Any]:

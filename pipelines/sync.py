@@ -22,15 +22,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pipelines import reports
-from pipelines.apiframe import connect, jobs_source, microseconds, modalities, records
+from pipelines.apiframe import connect, microseconds, modalities, records
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, SERVED, Row
-from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
-from pipelines.warehouse import Run, Totals, Warehouse
+from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
 FIRST_CHUNK_ROWS = 40_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 60_000
@@ -61,7 +60,7 @@ class Outcome:
     jobs: int
     credits_added: Decimal
     seconds: float
-    path: Path
+    path: Path | str
     drifted: int = 0  # full sync: known jobs that had become different
     drift: dict[str, int] = field(default_factory=dict)  # column -> in how many of them
     delisted: int = 0
@@ -83,11 +82,11 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
     """
     client = connect(settings)
-    warehouse = Warehouse(settings.path)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), _without_pandas():
+    warehouse = warehouse_for(settings)
+    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), without_pandas():
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
-        reports.create_views(warehouse.connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
+        warehouse.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
         warehouse.publish()
     return outcome
 
@@ -151,7 +150,7 @@ class _Sync:
         belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
-                f"{self.warehouse.path} belongs to {belongs_to}; "
+                f"{self.warehouse.place} belongs to {belongs_to}; "
                 f"for {self.settings.base_url} set another warehouse.path"
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
@@ -198,7 +197,7 @@ class _Sync:
             jobs=after.jobs,
             credits_added=after.credits - self.before.credits,
             seconds=time.monotonic() - begun,
-            path=self.warehouse.path,
+            path=self.warehouse.place,
             drifted=len(self.drifted),
             drift=dict(self.drift.most_common()),
             delisted=len(self.reading.delisted),
@@ -263,16 +262,7 @@ class _Sync:
                 if len(loaded) >= limit or time.monotonic() > until:
                     return
 
-        try:
-            pipeline.run(jobs_source(tables, deduplicated=True))
-        except Exception as problem:
-            cause: BaseException | None = problem
-            while cause is not None:
-                if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
-                    raise cause from None
-                cause = cause.__cause__ or cause.__context__
-            reason = str(problem.__cause__ or problem).strip().split("\n", 1)[0]
-            raise ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again") from problem
+        self.warehouse.load(pipeline, tables)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
         state.setdefault("progress", {})[self.scope] = batch.progress and {
@@ -291,7 +281,7 @@ class _Sync:
         """
         try:
             for batch in batches:
-                yield Batch(self._changed(batch.rows), batch.progress)
+                yield Batch(self._changed(self.warehouse.storable(batch.rows)), batch.progress)
             delisted = self._delisted()
         except ApiError as problem:
             self.problem = problem
@@ -406,7 +396,8 @@ class _NoPandas:
 
 
 @contextlib.contextmanager
-def _without_pandas() -> Iterator[None]:
+def without_pandas() -> Iterator[None]:
+    """Keep a load from importing pandas."""
     sys.meta_path.insert(0, _NoPandas)
     try:
         yield

@@ -14,14 +14,16 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import duckdb
 import filelock
 
+from pipelines import reports
+from pipelines.apiframe import jobs_source
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
 from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
@@ -29,6 +31,10 @@ from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationErr
 
 if TYPE_CHECKING:
     import dlt
+    import pyarrow as pa
+    from dlt.extract import DltSource
+
+    from pipelines.settings import Settings
 
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
@@ -89,6 +95,20 @@ def connect_readonly(path: Path) -> duckdb.DuckDBPyConnection:
     return _open(path, read_only=True)
 
 
+def warehouse_for(settings: Settings) -> Warehouse:
+    """Return the warehouse that `warehouse.destination` names."""
+    if settings.destination == "duckdb":
+        return Warehouse(settings.path)
+    from pipelines import destinations
+
+    return destinations.warehouse_for(settings)
+
+
+def connect(settings: Settings) -> Any:
+    """Open the warehouse that `warehouse.destination` names for reading, in UTC. Close it soon."""
+    return warehouse_for(settings).connect_readonly()
+
+
 class Warehouse:
     """One DuckDB warehouse: `path` is the published file, everything private lies in `.load` beside it."""
 
@@ -105,11 +125,24 @@ class Warehouse:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
-    def over(cls, connection: duckdb.DuckDBPyConnection) -> Warehouse:
+    def over(cls, connection: Any) -> Self:
         """Return the questions of a warehouse over a connection that is open already; it is not closed here."""
         warehouse = cls(Path("warehouse.duckdb"))
         warehouse._connection = connection
         return warehouse
+
+    @property
+    def place(self) -> Path | str:
+        """Where it lies, in words for a message."""
+        return self.path
+
+    def connect_readonly(self) -> Any:
+        """Return a connection for readers, with as much of DuckDB's interface as this project uses."""
+        return connect_readonly(self.path)
+
+    def size_bytes(self, connection: Any = None) -> int:
+        """Return how much room it takes; `connection` is one for readers."""
+        return self.path.stat().st_size
 
     @contextlib.contextmanager
     def lock(self, wait: float) -> Iterator[None]:
@@ -122,7 +155,7 @@ class Warehouse:
             held = filelock.FileLock(self._lock_file, mode=0o600)
             held.acquire(timeout=wait)
         except filelock.Timeout:
-            raise BusyError(f"another sync holds {self.path}; it was waited for {wait:g} s (--wait SECONDS)") from None
+            raise BusyError(f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)") from None
         except OSError as problem:
             raise ConfigurationError(f"cannot write in {self.path.parent}: {problem.strerror}") from None
         try:
@@ -172,8 +205,8 @@ class Warehouse:
         """Tell whether a table of ours is there."""
         return bool(
             self.query(
-                "select 1 from duckdb_tables() where database_name = current_database() "
-                "and schema_name = ? and table_name = ?",
+                "select 1 from information_schema.tables where table_catalog = current_database() "
+                "and table_schema = ? and table_name = ?",
                 [SCHEMA, table],
             )
         )
@@ -182,14 +215,17 @@ class Warehouse:
         """Return the last sync that ended well (of a scope)."""
         if not self.has("sync_runs"):
             return None
-        columns = ", ".join(
-            f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items()
-        )
         rows = self.query(
-            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
+            f"select {_RUN} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
             [scope],
         )
         return Run(*rows[0]) if rows else None
+
+    def runs(self) -> list[Run]:
+        """Return every sync that ended well, oldest first."""
+        if not self.has("sync_runs"):
+            return []
+        return [Run(*row) for row in self.query(f"select {_RUN} from {SCHEMA}.sync_runs order by number")]
 
     def state(self) -> dict[str, Any]:
         """Return dlt's state of the resource `jobs`, read by SQL as dlt writes it (base64 of zlib of JSON).
@@ -205,9 +241,7 @@ class Warehouse:
         )
         if not rows:
             return {}
-        state = json.loads(zlib.decompress(base64.b64decode(rows[0][0])))
-        found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
-        return found if isinstance(found, dict) else {}
+        return jobs_state(rows[0][0])
 
     def unsettled(self, scope: str, started_at: int, settle_after: int) -> list[Unsettled]:
         """Return the jobs that the sync that began at `started_at` left unsettled, and how deep they lie."""
@@ -254,7 +288,7 @@ class Warehouse:
             return {}
         times = [row.created_at for row in rows]
         found = self.query(
-            f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[])) "
+            f"select {ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[])) "
             "and created_at between make_timestamp(?) and make_timestamp(?)",
             [[row.id for row in rows], min(times), max(times)],
         )
@@ -275,7 +309,7 @@ class Warehouse:
 
     def rows(self, ids: Sequence[str]) -> list[Row]:
         """Return jobs by id."""
-        found = self.query(f"select {_ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)])
+        found = self.query(f"select {ROW} from {SCHEMA}.jobs where id in (select unnest(?::varchar[]))", [list(ids)])
         return [Row(*row) for row in found]
 
     def totals(self) -> Totals:
@@ -283,7 +317,7 @@ class Warehouse:
         if not self.has("jobs"):
             return Totals(0, 0, Decimal(0))
         rows = self.query(
-            f"select count(*), count(*) filter (status in {OPEN} and delisted_at is null), "
+            f"select count(*), count(*) filter (where status in {OPEN} and delisted_at is null), "
             f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
         )
         return Totals(*rows[0])
@@ -302,18 +336,8 @@ class Warehouse:
         self.connection.execute("begin")
         self._create_models()
         self.query(f"delete from {SCHEMA}.models")
-        by_id: dict[str, Mapping[str, Any]] = {name: {} for name in named}
-        by_id |= {model["id"]: model for model in models}
-        for identity, model in by_id.items():
-            numbers = [_number(model.get(name)) for name in ("costMin", "costMax")]
-            texts = [
-                value if isinstance(value := model.get(name), str) else None
-                for name in ("label", "modality", "pricingMode")
-            ]
-            self.query(
-                f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))",
-                [identity, *texts, *numbers, now],
-            )
+        for row in model_rows(models, named, now):
+            self.query(f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))", row)
         self.connection.execute("commit")
 
     def _create_models(self) -> None:
@@ -334,17 +358,21 @@ class Warehouse:
         return [
             row[0]
             for row in self.query(
-                f"select id from {SCHEMA}.jobs anti join {SCHEMA}._full_sync_seen using (id) "
-                f"where delisted_at is null and {_in_scope(scope)} "
+                f"select id from {SCHEMA}.jobs "
+                f"where not exists (select 1 from {SCHEMA}._full_sync_seen as seen where seen.id = jobs.id) "
+                f"and delisted_at is null and {_in_scope(scope)} "
                 "and created_at >= make_timestamp(coalesce(?, -62135596800000000))",
                 [since],
             )
         ]
 
+    def storable(self, rows: list[Row]) -> list[Row]:
+        """Return rows as the warehouse can hold them; what does not fit its column goes to `extra`."""
+        return rows
+
     def pipeline(self) -> dlt.Pipeline:
-        """Return the dlt pipeline that loads into the load file, through its one connection."""
+        """Return the dlt pipeline that loads into the warehouse."""
         import dlt
-        from dlt.destinations import duckdb as destination
 
         # JSON travels as text on purpose; dlt warns of it at every load.
         logging.getLogger("dlt").addFilter(lambda record: "column hints were different" not in record.getMessage())
@@ -355,9 +383,31 @@ class Warehouse:
         return dlt.pipeline(
             pipeline_name=PIPELINE,
             pipelines_dir=str(folder),
-            destination=destination(self.connection, enable_dataset_name_normalization=True),
+            destination=self._destination(),
             dataset_name=SCHEMA,
         )
+
+    def _destination(self) -> Any:
+        from dlt.destinations import duckdb as destination
+
+        # Through the one connection, which holds the lock of the file.
+        return destination(self.connection, enable_dataset_name_normalization=True)
+
+    def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
+        """Return the dlt source that brings Arrow tables of jobs into this warehouse."""
+        return jobs_source(tables, **hints)
+
+    def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
+        """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
+        try:
+            pipeline.run(self.source(tables, deduplicated=True))
+        except Exception as problem:
+            error, cause = explain(problem)
+            raise error from cause
+
+    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+        """Make schema `reports` hold exactly our views."""
+        reports.create_views(self.connection, timezone, error_classes)
 
     def record(self, run: Run) -> None:
         """Add a row to `sync_runs`: this sync ended well. Tables that only a sync writes are made here."""
@@ -418,7 +468,40 @@ class Warehouse:
         shutil.rmtree(self.working_folder, ignore_errors=True)
 
 
-_ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+_RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())
+#: The columns of a `Row`.
+ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
+
+
+def explain(problem: Exception) -> tuple[BaseException, Exception | None]:
+    """Return the error of this project that dlt has wrapped, or a new one of one line, and what caused that."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
+            return cause, None
+        cause = cause.__cause__ or cause.__context__
+    reason = _first_line(problem.__cause__ if isinstance(problem.__cause__, Exception) else problem)
+    return ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again"), problem
+
+
+def jobs_state(stored: str) -> dict[str, Any]:
+    """Return the state of the resource `jobs` from what dlt stores."""
+    state = json.loads(zlib.decompress(base64.b64decode(stored)))
+    found = state.get("sources", {}).get(PIPELINE, {}).get("resources", {}).get("jobs", {})
+    return found if isinstance(found, dict) else {}
+
+
+def model_rows(models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> Iterator[list[Any]]:
+    """Yield the rows of the table `models`."""
+    by_id: dict[str, Mapping[str, Any]] = {name: {} for name in named}
+    by_id |= {model["id"]: model for model in models}
+    for identity, model in by_id.items():
+        numbers = [_number(model.get(name)) for name in ("costMin", "costMax")]
+        texts = [
+            value if isinstance(value := model.get(name), str) else None
+            for name in ("label", "modality", "pricingMode")
+        ]
+        yield [identity, *texts, *numbers, now]
 
 
 def _in_scope(scope: str) -> str:

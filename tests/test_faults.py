@@ -314,11 +314,11 @@ def test_an_error_of_the_database_is_one_line_too(
 ) -> None:
     chosen = settings_for(api)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise duckdb.IOException("IO Error: Could not write\nmore")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.sync.jobs_source", broken)
+        patch.setattr("pipelines.warehouse.jobs_source", broken)
         assert "IO Error" in fails(chosen)
     sync(chosen)
     assert stale(chosen.path, api) == {}

@@ -42,15 +42,21 @@ def apiframe_source(
     ones the new jobs and those that can still change; what that needs is kept in dlt's state. Values that do not
     fit their column are kept in `extra`. Raises the errors of `pipelines.apiframe.client`.
     """
-    import dlt
-
     from pipelines import settings
 
     chosen = settings.load(api_key=api_key, base_url=base_url, scope=scope, settle_after=settle_after, workers=workers)
     chosen.require_key()
+    return source_of(lambda: connect(chosen), chosen)
+
+
+def source_of(
+    client_of: Callable[[], Client], chosen: Any, on_page: Callable[[Reading], None] = lambda _: None
+) -> DltSource:
+    """Return `apiframe_source` over a client of the caller and settings, with a word for every page."""
+    import dlt
 
     def tables() -> Iterator[pa.Table]:
-        with contextlib.closing(connect(chosen)) as client:
+        with contextlib.closing(client_of()) as client:
             yield from read(client)
 
     def read(client: Client) -> Iterator[pa.Table]:
@@ -73,6 +79,7 @@ def apiframe_source(
             settle_after=microseconds(chosen.settle_after),
             workers=chosen.workers,
             modalities=catalogue,
+            on_page=on_page,
         )
         for batch in reading.batches():
             horizon = reading.started_at - microseconds(chosen.settle_after)
@@ -93,10 +100,17 @@ def apiframe_source(
     return jobs_source(tables)
 
 
-def jobs_source(tables: Callable[[], Iterable[pa.Table]], *, deduplicated: bool = False) -> DltSource:
+def jobs_source(
+    tables: Callable[[], Iterable[pa.Table]],
+    *,
+    strategy: str = "delete-insert",
+    table_format: Any = None,
+    deduplicated: bool = False,
+) -> DltSource:
     """Return the dlt source that merges Arrow tables of jobs by id; of two copies the one read last wins.
 
-    `deduplicated` promises that no id comes twice, which spares dlt the search (a seventh of a first load).
+    `deduplicated` promises that no id comes twice, which spares dlt the search (a seventh of a first load); a
+    `strategy` other than delete-insert needs that too.
     The incremental on `created_at` of its resource `jobs` holds the high-water mark (`dlt pipeline ... info`).
     """
     import dlt
@@ -112,10 +126,13 @@ def jobs_source(tables: Callable[[], Iterable[pa.Table]], *, deduplicated: bool 
         "synced_at": {} if deduplicated else {"dedup_sort": "desc"},
     }
 
+    disposition: Any = {"disposition": "merge", "strategy": strategy, "deduplicated": deduplicated}
+
     @dlt.resource(
         name="jobs",
-        write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": deduplicated},
+        write_disposition=disposition,
         primary_key="id",
+        table_format=table_format,
         columns=columns,
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
     )

@@ -27,7 +27,7 @@ select
     sum(credits_refunded) as credits_refunded,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,
-    {double(avg(case when is_finished then credits end))} as credits_per_finished_job,
+    avg({double(case when is_finished then credits end)}) as credits_per_finished_job,
     {double(sum(case when is_finished and assets is not null then credits end))}
     / nullif(sum(case when is_finished and credits is not null then assets end), 0) as credits_per_asset
 from reports.jobs

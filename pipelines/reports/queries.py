@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
-from pipelines.reports import macros, render
+from pipelines.reports import engine_of, macros, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,10 +57,10 @@ class Extent:
 
 PERIOD = """
 with period as (
-    select * replace ({local_day(created_at)} as day)
+    select jobs.*, {local_day(created_at)} as local_day
     from reports.jobs
     where {local_day(created_at)} between $first and $last
-        and ($models is null or list_contains($models, coalesce(model, '')))
+        and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
 )
 """
 
@@ -77,13 +77,13 @@ MEASURES = """
     sum(credits_refunded) as credits_refunded,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,
-    avg(credits) filter (where is_finished) as credits_per_finished_job,
-    sum(credits) filter (where is_finished and assets is not null)
+    {double(avg(credits) filter (where is_finished))} as credits_per_finished_job,
+    {double(sum(credits) filter (where is_finished and assets is not null))}
     / nullif(sum(assets) filter (where is_finished and credits is not null), 0) as credits_per_asset
 """
 
 RATES = """
-    failed / nullif(failed + finished, 0) as failure_rate,
+    {double(failed)} / nullif(failed + finished, 0) as failure_rate,
     {wilson_low(failed, finished)} as failure_rate_low,
     {wilson_high(failed, finished)} as failure_rate_high
 """
@@ -94,14 +94,16 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     bounds = frame(connection, "select min(day) as oldest, max(day) as newest from reports.jobs").iloc[0]
     if bounds["oldest"] is None:
         return None
-    fresh = frame(connection, "select strftime(last_sync_at, '%Y-%m-%d %H:%M') as synced from reports.freshness")
+    fresh = frame(
+        connection, "select cast(last_sync_at at time zone 'UTC' as varchar) as synced from reports.freshness"
+    )
     models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
     zones = frame(connection, "select name from pg_timezone_names() order by name")
     synced = fresh["synced"][0]
     return Extent(
         bounds["oldest"],
         bounds["newest"],
-        synced if isinstance(synced, str) else None,
+        synced[:16] if isinstance(synced, str) else None,
         models["model"],
         zones["name"].tolist(),
     )
@@ -114,7 +116,7 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
     any there is one row. Sorted by time, then by credits and jobs, most first. Rates run from 0 to 1, credits
     are Decimals, None where every cost is unknown.
     """
-    keys = {key: f"cast(date_trunc('{key}', day) as date)" if key in UNITS else key for key in by}
+    keys = {key: f"cast(date_trunc('{key}', local_day) as date)" if key in UNITS else key for key in by}
     listed = "".join(f"{expression} as {key}, " for key, expression in keys.items())
     order = [key for key in by if key in UNITS]
     order += [
@@ -151,9 +153,9 @@ def failure_reasons(connection: duckdb.DuckDBPyConnection, period: Period) -> pd
         PERIOD
         + """
         select
-            failure_reason, count(*) as jobs, count(*) / sum(count(*)) over () as share,
-            count(distinct coalesce(model, '')) as models, max(day) as last_seen,
-            arg_max(error, (created_at, id)) as example_error
+            failure_reason, count(*) as jobs, {double(count(*))} / sum(count(*)) over () as share,
+            count(distinct coalesce(model, '')) as models, max(local_day) as last_seen,
+            {newest(error)} as example_error
         from period where is_failed group by failure_reason order by jobs desc, failure_reason
         """,
         period,
@@ -164,7 +166,7 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
     """Run a query, its macros replaced, and return its rows; `period` gives $first, $last and $models."""
     given: dict[str, Any] = {}
     if period:
-        query = render(query, macros(period.timezone, []))
+        query = render(query, macros(period.timezone, [], engine_of(connection)))
         given = {
             "first": period.first,
             "last": period.last,

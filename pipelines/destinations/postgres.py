@@ -1,0 +1,337 @@
+"""The warehouse in a Postgres database: dlt loads it, an advisory lock guards it, Postgres serves its readers.
+
+There is no load file and nothing to publish: readers see each load package as it is committed. Credentials come
+from dlt's configuration, `destination.postgres.credentials`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import psycopg2.extras
+
+from pipelines import reports
+from pipelines.apiframe.records import Row, encode
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.warehouse import SCHEMA, Run, Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
+STAGING = f"{SCHEMA}_staging"
+#: Columns of text, and what the API calls them. dlt's CSV cannot tell an empty text from null, and Postgres has no NUL.
+TEXTS = {"status": "status", "model": "model", "error": "error", "webhook_status": "webhookStatus"}
+#: What a server says that no second try will change.
+REFUSED = re.compile(r"password|authentication|no pg_hba|does not exist|not permitted|SSL|invalid", re.IGNORECASE)
+
+
+class PostgresError(ApiframeWarehouseError, duckdb.Error):
+    """Postgres could not do it. Also an error of DuckDB's, since readers know those."""
+
+
+class MissingError(ApiframeWarehouseError, duckdb.CatalogException):
+    """A table or view is not there."""
+
+
+class PostgresWarehouse(Warehouse):
+    """A warehouse in the schemas `apiframe` and `reports` of one database.
+
+    What is private to a run, dlt's working folder and a lock, still lies in `.load` beside `path`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        folder = self.path.parent / ".load"
+        self.working_folder = folder / f"{self.path.name}.postgres.dlt"
+        self._lock_file = folder / f"{self.path.name}.postgres.lock"
+
+    @functools.cached_property
+    def _credentials(self) -> Any:
+        from dlt.common.configuration import resolve_configuration
+        from dlt.common.configuration.exceptions import ConfigurationException
+        from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+        try:
+            return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
+        except (ConfigurationException, ValueError):  # what it says may hold the password
+            raise ConfigurationError(
+                "no usable credentials: set destination.postgres.credentials in .dlt/secrets.toml, for example "
+                '"postgresql://user:password@host:5432/database"'
+            ) from None
+
+    @property
+    def place(self) -> str:
+        """Where it lies, without secrets."""
+        found = self._credentials
+        return f"postgres {found.host}:{found.port}/{found.database}"
+
+    def _connect(self, *, read_only: bool) -> Connection:
+        return Connection(self._credentials.to_native_representation(), self.place, read_only=read_only)
+
+    def connect_readonly(self) -> Connection:
+        """Open a connection for readers, in UTC."""
+        connection = self._connect(read_only=True)
+        if not self.over(connection).has("sync_runs"):
+            connection.close()
+            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+        return connection
+
+    @contextlib.contextmanager
+    def lock(self, wait: float) -> Iterator[None]:
+        """Hold this warehouse for one sync: the working folder by a file, the database by an advisory lock.
+
+        The lock belongs to the session, so that it ends with the connection, however that ends.
+        """
+        with super().lock(wait):
+            connection = self._connect(read_only=False)
+            try:
+                connection.execute(f"set lock_timeout = {max(1, int(wait * 1000))}")
+                try:
+                    connection.execute(f"select pg_advisory_lock({LOCK})")
+                except BusyError:
+                    raise BusyError(
+                        f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
+                    ) from None
+                connection.execute("set lock_timeout = 0")
+                self._connection = connection  # type: ignore[assignment]
+                yield
+            finally:
+                self._connection = None
+                connection.close()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[PostgresWarehouse]:
+        """Use the connection that holds the lock; see to it that this user may create what is needed."""
+        self._discard_working_folder()
+        for schema in (SCHEMA, STAGING, "reports"):
+            exists, allowed = self.query(
+                "select to_regnamespace(?) is not null, case when to_regnamespace(?) is null then "
+                "has_database_privilege(current_database(), 'create') else has_schema_privilege(?, 'create') end",
+                [schema, schema, schema],
+            )[0]
+            if not allowed:
+                raise ConfigurationError(
+                    f"{self.place}: this user may not create {'tables in ' if exists else ''}schema {schema}; "
+                    f"grant create on {'schema ' + schema if exists else 'the database'}"
+                )
+            if not exists:
+                self.query(f"create schema {schema}")
+        yield self
+
+    def close(self) -> None:
+        """Leave the connection to the lock, which ends with it."""
+
+    def query(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        found: list[tuple[Any, ...]] = self.connection.execute(sql, parameters or None).fetchall()
+        return found
+
+    def _destination(self) -> Any:
+        from dlt.destinations import postgres
+        from dlt.destinations.impl.postgres.factory import PostgresTypeMapper
+
+        class VerbatimJson(PostgresTypeMapper):
+            """JSON as the API served it: jsonb would sort its keys, and refuse some."""
+
+            def to_destination_type(self, column: Any, table: Any) -> str:
+                if column["data_type"] == "json":
+                    return "json"
+                return str(super().to_destination_type(column, table))
+
+        return postgres(
+            credentials=self._credentials,
+            type_mapper=VerbatimJson,
+            preferred_loader_file_format="csv",  # three times as fast as INSERT
+            loader_file_format_selector=None,
+        )
+
+    def storable(self, rows: list[Row]) -> list[Row]:
+        """Keep in `extra` the texts that Postgres, or dlt's way to it, cannot hold in their column."""
+        return [_storable(row) if _unfit(row) else row for row in rows]
+
+    def record(self, run: Run) -> None:
+        """Add a row to `sync_runs`, and the indexes that the next sync looks jobs up by."""
+        if self.has("jobs"):
+            self.query(f"create unique index if not exists jobs_id on {SCHEMA}.jobs (id)")
+            self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
+        super().record(run)
+
+    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+        """Make schema `reports` hold our views; grants on them and views of others that use them stay."""
+        views, queries, comments = reports.definitions(timezone, error_classes, "postgres")
+        present = dict(
+            self.query(
+                "select relname, obj_description(oid, 'pg_class') from pg_class "
+                "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
+            )
+        )
+        if all(present.get(name) == comment for name, comment in comments.items()):
+            return
+        statements = [
+            statement
+            for view in views
+            for statement in (
+                f"create or replace view reports.{view.name} as {queries[view.name]}",
+                *reports.describe(view, comments[view.name]),
+            )
+        ]
+        drop = [f"drop view if exists reports.{view.name}" for view in reversed(views)]
+        try:
+            self._all_or_nothing(statements)
+        except PostgresError as problem:  # their columns have changed
+            if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
+                raise ConfigurationError(f"reports.timezone = {timezone!r}: {problem}") from None
+            self._all_or_nothing(drop + statements)
+
+    def _all_or_nothing(self, statements: list[str]) -> None:
+        self.query("begin")
+        try:
+            self.query(";\n".join(statements))
+        except ApiframeWarehouseError:
+            self.query("rollback")
+            raise
+        self.query("commit")
+
+    def publish(self) -> None:
+        """Do nothing: what was loaded is served."""
+
+    def size_bytes(self, connection: Any = None) -> int:
+        """Return the size of the jobs with their indexes."""
+        return int(connection.execute(f"select pg_total_relation_size('{SCHEMA}.jobs')").fetchall()[0][0])
+
+
+def _unfit(row: Row) -> bool:
+    texts = (row.status, row.model, row.error, row.webhook_status)
+    return "" in texts or any(text is not None and "\0" in text for text in texts)
+
+
+def _storable(row: Row) -> Row:
+    unfit = {
+        column: text for column in TEXTS if (text := getattr(row, column)) is not None and (not text or "\0" in text)
+    }
+    extra = json.loads(row.extra) if row.extra else {}
+    extra |= {TEXTS[column]: text for column, text in unfit.items()}
+    fit: dict[str, Any] = dict.fromkeys(unfit)
+    return row._replace(**fit, extra=encode(dict(sorted(extra.items()))))
+
+
+class _Result(NamedTuple):
+    """What a statement gave, in the words of a DuckDB relation."""
+
+    columns: Sequence[Any]
+    rows: list[tuple[Any, ...]]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self.rows
+
+    def to_arrow_table(self) -> pa.Table:
+        import pyarrow as pa
+
+        types = {
+            16: pa.bool_(),
+            **dict.fromkeys((20, 21, 23), pa.int64()),
+            **dict.fromkeys((700, 701), pa.float64()),
+            1082: pa.date32(),
+            1114: pa.timestamp("us"),
+            1184: pa.timestamp("us", tz="UTC"),
+        }
+        places = list(zip(*self.rows, strict=True)) if self.rows else [()] * len(self.columns)
+        arrays = []
+        for column, values in zip(self.columns, places, strict=True):
+            kind = types.get(column.type_code)
+            if kind is None and column.type_code != 1700:
+                kind, values = pa.string(), tuple(None if value is None else str(value) for value in values)
+            if kind is None and all(value is None for value in values):
+                kind = pa.decimal128(38, 4)
+            arrays.append(pa.array(values, kind))
+        return pa.Table.from_arrays(arrays, names=[column.name for column in self.columns])
+
+
+class Connection:
+    """A Postgres connection with as much of DuckDB's interface, and of its SQL, as this project uses.
+
+    Every statement stands alone unless `begin` was run. Errors are this project's and DuckDB's at once.
+    """
+
+    engine: reports.Engine = "postgres"
+
+    def __init__(self, dsn: str, place: str, *, read_only: bool) -> None:
+        self.place = place
+        try:
+            self._connection = psycopg2.connect(dsn, application_name="apiframe-warehouse")
+        except psycopg2.Error as problem:
+            reason = _reason(problem)
+            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
+            raise kind(f"cannot connect to {place}: {reason}") from None
+        with self._errors():
+            self._connection.set_session(readonly=read_only, autocommit=True)
+            self._connection.set_client_encoding("UTF8")
+            psycopg2.extras.register_default_json(self._connection, loads=str)
+            psycopg2.extras.register_default_jsonb(self._connection, loads=str)
+            self.execute("set timezone = 'UTC'")
+
+    def execute(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> _Result:
+        """Run a statement of this project; `?` and `$name` are parameters, times are as in DuckDB."""
+        return self._run(_translate(sql, parameters), parameters)
+
+    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result | None:
+        """Run anyone's SQL; None where it gives no rows."""
+        found = self._run(_translate(query, params), params) if params else self._run(query, None)
+        return found if found.columns else None
+
+    def _run(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> _Result:
+        with self._errors(), self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return _Result(cursor.description or (), cursor.fetchall() if cursor.description else [])
+
+    def close(self) -> None:
+        """Close it, and give back its lock."""
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.errors.LockNotAvailable:
+            raise BusyError(f"{self.place} is locked") from None
+        except psycopg2.errors.InsufficientPrivilege as problem:
+            raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
+        except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:
+            raise MissingError(_reason(problem)) from problem
+        except psycopg2.OperationalError as problem:
+            raise PostgresError(f"{self.place}: {_reason(problem)}; nothing is lost, run again") from problem
+        except psycopg2.Error as problem:
+            raise PostgresError(f"{self.place}: {_reason(problem)}") from problem
+
+
+def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> str:
+    inner = r"\(((?:[^()]|\([^()]*\))*)\)"
+    sql = re.sub(rf"\bepoch_us{inner}", r"cast(extract(epoch from \1) * 1000000 as bigint)", sql)
+    sql = re.sub(rf"\bmake_timestamp{inner}", r"(timestamptz 'epoch' + \1 * interval '1 microsecond')", sql)
+    if not parameters:
+        return sql
+    sql = sql.replace("%", "%%")
+    return re.sub(r"\$(\w+)", r"%(\1)s", sql) if isinstance(parameters, Mapping) else sql.replace("?", "%s")
+
+
+def _reason(problem: Exception) -> str:
+    lines = str(problem).strip().splitlines() or [type(problem).__name__]
+    return re.sub(r"^(connection to server .*? failed: )?((ERROR|FATAL): +)?", "", lines[0])

@@ -1,0 +1,71 @@
+"""The views of `reports` in a Spark session, over the Delta tables of a lake: for more than one machine.
+
+Views live as long as the session: `apiframe_jobs`, `reports_jobs`, `reports_daily_spend`, ... Those that are not
+common to all engines (assets) are left out. Spark itself is the caller's: any session will do, local or cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from pipelines import reports
+from pipelines.errors import ApiframeWarehouseError
+
+TABLES = ("jobs", "models", "sync_runs")
+#: What a table may ask of its readers, without their files alone telling something else than the table.
+HARMLESS = {"timestampNtz", "v2Checkpoint"}
+
+
+def register(
+    spark: Any,
+    lake: str,
+    timezone: str = "UTC",
+    error_classes: Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Make the views over the tables in `lake` (the folder `apiframe` of the bucket) and return their names.
+
+    Where the session has the Delta connector, tables are read with it and views show what is live when they are
+    asked. Without it, the files that are live now are read: call this again after a sync. `storage_options` are
+    deltalake's, for listing those files; the session needs its own access to the store.
+    """
+    for name in TABLES:
+        _read(spark, f"{lake.rstrip('/')}/{name}", storage_options).createOrReplaceTempView(f"apiframe_{name}")
+    views, queries, _ = reports.definitions(timezone, error_classes, "spark")
+    for view in views:
+        spark.sql(_named(queries[view.name])).createOrReplaceTempView(f"reports_{view.name}")
+    return [f"reports_{view.name}" for view in views]
+
+
+def _read(spark: Any, location: str, storage_options: Mapping[str, str] | None) -> Any:
+    if "DeltaSparkSessionExtension" in (spark.conf.get("spark.sql.extensions", None) or ""):
+        return spark.read.format("delta").load(location)
+    table = DeltaTable(location, storage_options=dict(storage_options or {}))
+    protocol = table.protocol()
+    asked = set(protocol.reader_features or ()) - HARMLESS
+    if asked or protocol.min_reader_version == 2:
+        raise ApiframeWarehouseError(
+            f"{location} uses {', '.join(sorted(asked)) or 'column mapping'}: its files alone do not tell what it "
+            "holds; start Spark with the Delta connector"
+        )
+    fields = [f"`{field.name}` {_type(field.type)}" for field in table.schema().fields]
+    return spark.read.schema(", ".join(fields)).parquet(*table.file_uris())
+
+
+def _type(kind: Any) -> str:
+    return {"long": "bigint", "integer": "int"}.get(kind.type, str(kind.type))
+
+
+def _named(query: str) -> str:
+    """Name tables as a session can: without a schema, which views of a session cannot have."""
+
+    def name(found: re.Match[str]) -> str:
+        keyword, schema, table, alias = found.groups()
+        return f"{keyword} {schema}_{table}{alias or f' as {table}'}"
+
+    return re.sub(r"\b(from|join)\s+(apiframe|reports)\.(\w+)(\s+as\s+\w+)?", name, query)

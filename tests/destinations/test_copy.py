@@ -1,0 +1,144 @@
+"""A DuckDB warehouse that is copied gives the same rows everywhere, and the next sync goes on where it was."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_notebooks
+from accounts import rows, varied, views
+from support import JOBS, stale
+
+from pipelines import checks, report, status
+from pipelines.destinations.copying import copy
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.reports import queries
+from pipelines.reports.queries import Period
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+from pipelines.warehouse import connect
+
+pytestmark = pytest.mark.destinations
+Make = Callable[..., Settings]
+ZONE = "America/New_York"
+
+
+@pytest.fixture
+def both(settings_for: Make) -> Any:
+    """An account of every shape in DuckDB, and its copy."""
+    with Sandbox(jobs=1500, days=70) as api:
+        varied(api)
+        here = settings_for(api, destination="duckdb", timezone=ZONE)
+        sync(here)
+        api.advance(timedelta(hours=2))
+        api.delete([api.listing()[3]["id"]])
+        sync(here, full=True)
+        there = settings_for(api, timezone=ZONE)
+        assert copy(there).jobs == rows(here, "select count(*) from apiframe.jobs")[0][0]
+        yield api, here, there
+
+
+def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated: Path) -> None:
+    api, here, there = both
+    one, other = views(there), views(here)
+    for name in other:
+        assert set(one[name]) ^ set(other[name]) == set(), name
+        assert len(one[name]) == len(other[name])
+    names = ", ".join(name for name in JOBS if name != "_dlt_load_id")
+    for table, columns in {"jobs": names, "sync_runs": "*", "models": "*"}.items():
+        one, other = (
+            sorted(rows(place, f"select {columns} from apiframe.{table}"), key=repr) for place in (here, there)
+        )
+        assert one == other
+    period = Period(api.now.date() - timedelta(days=60), api.now.date(), "Asia/Kolkata")
+    asked = [
+        lambda c: queries.summary(c, period, "week", "model"),
+        lambda c: queries.summary(c, Period(period.first, period.last, "UTC", ("", "suno-v5")), "status"),
+        lambda c: queries.summary(c, period),
+        lambda c: queries.turnaround(c, period),
+        lambda c: queries.failure_reasons(c, period),
+    ]
+    for question in asked:
+        with connect(here) as duckdb, connect(there) as other:
+            one, two = question(duckdb), question(other)
+        assert len(one) > 0
+        assert one.to_csv(float_format="%.9g") == two.to_csv(float_format="%.9g")
+        assert [kind.kind for kind in one.dtypes] == [kind.kind for kind in two.dtypes]
+    now = datetime.now(UTC)
+    with connect(here) as duckdb, connect(there) as other:
+        found = [[(f.check, f.state, f.message) for f in checks.run_checks(c, here, now)] for c in (duckdb, other)]
+        assert found[0] == found[1]
+        assert queries.extent(duckdb).synced == queries.extent(other).synced  # type: ignore[union-attr]
+        pages = []
+        for number, connection in enumerate((duckdb, other)):
+            page = isolated / f"{number}.html"
+            report.write_report(connection, page, period.first, period.last, ZONE, now)
+            text = re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.4f}", page.read_text())
+            pages.append(text)
+    assert pages[0] == pages[1]
+
+
+def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, here, there = both
+    now = int(datetime.now(UTC).timestamp() * 1e6)
+    one, two = status.facts(here.path, now), status.facts_there(there, now)
+    assert {name: two[name] for name in one if name not in ("path", "size_bytes")} == {
+        name: value for name, value in one.items() if name not in ("path", "size_bytes")
+    }
+    assert two["size_bytes"] > 0
+    for name in test_notebooks.NOTEBOOKS:
+        monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
+        _, shown = test_notebooks.run(name)
+        monkeypatch.setenv("WAREHOUSE__DESTINATION", destination)
+        _, also = test_notebooks.run(name)
+        for figures in ("total", "by_model"):
+            assert also[figures].to_csv(float_format="%.9g") == shown[figures].to_csv(float_format="%.9g")
+
+
+def test_the_next_sync_goes_on_where_the_copied_warehouse_was(both: Any) -> None:
+    api, here, there = both
+    born = api.live_on(timedelta(hours=2))
+    api.requests.clear()
+    sync(here)
+    usual = api.count()
+    api.requests.clear()
+    outcome = sync(there)
+    assert (outcome.run.mode, outcome.run.jobs_new, api.count()) == ("incremental", born, usual)
+    assert stale(there.path, api, but=[job["id"] for job in api.listing() if "\0" in str(job["result"])]) == {}
+    with pytest.raises(ConfigurationError, match="holds a warehouse already"):
+        copy(there)
+
+
+def test_a_first_load_that_was_cut_short_goes_on_after_the_copy(
+    settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
+    with Sandbox(jobs=1000, days=20) as api:
+        here, there = settings_for(api, destination="duckdb", workers=1), settings_for(api, workers=1)
+        api.fault("500", None, after=5)
+        with pytest.raises(ApiframeWarehouseError):
+            sync(here)
+        api.clear_faults()
+        assert copy(there).jobs == 500
+        api.requests.clear()
+        assert "went on where" in sync(there).notes[0]
+        assert api.count() <= 6 + 1
+        assert stale(there.path, api) == {}
+
+
+def test_an_empty_account_has_every_column_in_its_order(settings_for: Make) -> None:
+    with Sandbox(jobs=0) as api:
+        there = settings_for(api)
+        sync(there)
+        sql = (
+            "select column_name from information_schema.columns where table_schema = 'apiframe' and table_name = 'jobs'"
+        )
+        assert [name for (name,) in rows(there, sql + " order by ordinal_position")] == list(JOBS)
+        assert rows(there, "select * from reports.jobs") == []
+        assert sync(there).run.requests == 1
+        api.add(1)
+        sync(there)
+        assert stale(there.path, api) == {}

@@ -1,0 +1,199 @@
+"""Postgres: what is its own, and what can go wrong with a server."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import rows
+from conftest import Server
+from support import stale, stored
+
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+from pipelines.warehouse import connect, warehouse_for
+
+pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
+Make = Callable[..., Settings]
+CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
+
+
+@pytest.fixture
+def here(api: Sandbox, settings_for: Make) -> Settings:
+    return settings_for(api)
+
+
+def test_columns_and_types_are_the_counterparts_of_duckdbs(api: Sandbox, here: Settings) -> None:
+    sync(here)
+    types = dict(
+        rows(
+            here,
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+            "where attrelid = 'apiframe.jobs'::regclass and attnum > 0",
+        )
+    )
+    assert types == {
+        **dict.fromkeys(("id", "status", "model", "modality", "error", "webhook_status", "scope"), "character varying"),
+        **dict.fromkeys(("created_at", "completed_at", "synced_at", "delisted_at"), "timestamp with time zone"),
+        "progress": "double precision",
+        "credit_cost": "numeric(18,4)",
+        "expired": "boolean",
+        "asset_count": "integer",
+        "result": "json",
+        "extra": "json",
+        "_dlt_load_id": "character varying(64)",
+    }
+
+
+def test_texts_that_postgres_cannot_hold_are_kept_in_extra(api: Sandbox, here: Settings) -> None:
+    blank, nul = api.add(1, status="FAILED", error="", model="")[0], api.add(1, status="FAILED", error="a\0b", x=1)[0]
+    sync(here)
+    found = stored(here.path)
+    assert (found[blank]["error"], found[blank]["extra"]) == (None, {"error": "", "model": ""})
+    assert (found[nul]["error"], found[nul]["extra"]) == (None, {"error": "a\0b", "x": 1})
+    again = sync(here)
+    assert (again.run.jobs_new, stored(here.path)) == (0, found), "not taken for changes"
+
+
+def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
+    here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
+    with warehouse_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
+        sync(elsewhere, wait=0.2)
+    sync(elsewhere, wait=0)
+    assert stale(here.path, api) == {}
+
+
+def test_two_syncs_at_once_end_in_the_same_warehouse(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
+    here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
+    other = threading.Thread(target=sync, args=(elsewhere,), kwargs={"wait": 60})
+    with warehouse_for(elsewhere).lock(0):
+        other.start()
+    sync(here)
+    other.join()
+    assert stale(here.path, api) == {}
+    assert rows(here, "select count(*) from apiframe.sync_runs") == [(2,)]
+
+
+@pytest.mark.parametrize("requests", [1, 30, 110, 125])
+def test_a_sync_that_is_killed_loses_nothing(
+    settings_for: Make, requests: int, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(jobs=12_000, days=60) as api:  # more than a first chunk
+        here = settings_for(api)
+        environment = {
+            **os.environ,
+            "WAREHOUSE__DESTINATION": "postgres",
+            "SOURCES__APIFRAME__BASE_URL": api.base_url,
+            "APIFRAME_API_KEY": api.api_key,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        process = subprocess.Popen([sys.executable, "-m", "pipelines", "sync"], env=environment, cwd=isolated)
+
+        def kill(_: Any) -> None:
+            if api.count() == requests:
+                process.send_signal(signal.SIGKILL)
+
+        api.on_request = kill
+        assert process.wait() == -signal.SIGKILL
+        api.on_request = None
+        api.live_on(timedelta(hours=3))
+        sync(here, wait=10)
+        assert stale(here.path, api) == {}
+
+
+@pytest.mark.parametrize("requests", [2, 60, 118])
+def test_a_server_that_goes_away_ends_the_sync_and_loses_nothing(
+    server: Server, settings_for: Make, requests: int
+) -> None:
+    with Sandbox(jobs=12_000, days=60) as api:
+        here = settings_for(api)
+        api.on_request = lambda _: server.stop() if api.count() == requests else None
+        try:
+            with pytest.raises(ApiframeWarehouseError) as problem:
+                sync(here)
+        finally:
+            api.on_request = None
+            server.start()
+        assert problem.value.exit_code == 1
+        assert "\n" not in str(problem.value)
+        assert "opensesame" not in str(problem.value)
+        sync(here)
+        assert stale(here.path, api) == {}
+
+
+def test_a_server_that_refuses_says_why_and_how_to_go_on(
+    server: Server, database: str, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address, code, words in (
+        (server.address(database, password="wrong"), 2, "password authentication failed"),
+        (server.address("nowhere"), 2, "does not exist"),
+        (server.address(database).replace(str(server.port), "1"), 1, "Connection refused"),
+        ("nonsense", 2, "no usable credentials"),
+    ):
+        monkeypatch.setenv(CREDENTIALS, address)
+        for act in (lambda: sync(here), lambda: connect(here)):
+            with pytest.raises(ApiframeWarehouseError, match=words) as problem:
+                act()
+            assert problem.value.exit_code == code
+            assert "opensesame" not in str(problem.value)
+            assert "wrong" not in str(problem.value)
+    monkeypatch.delenv(CREDENTIALS)
+    with pytest.raises(ConfigurationError, match=r"set destination\.postgres.credentials"):
+        sync(here)
+
+
+def test_a_user_without_rights_is_told_which_to_grant(
+    server: Server, database: str, api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"loader_{database}"
+    monkeypatch.setenv(CREDENTIALS, server.address(database, role))
+    with server.session(database) as owner:
+        owner.execute(f"create role {role} login password 'opensesame'")
+        try:
+            with pytest.raises(ConfigurationError, match="grant create on the database"):
+                sync(here)
+            owner.execute("create schema apiframe")
+            with pytest.raises(ConfigurationError, match="grant create on schema apiframe"):
+                sync(here)
+            assert api.count() == 0
+            owner.execute(f"grant all on schema apiframe to {role}; grant create on database {database} to {role}")
+            sync(here)
+            assert stale(here.path, api) == {}
+        finally:
+            owner.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_readers_cannot_write_and_an_empty_database_says_so(api: Sandbox, here: Settings) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no warehouse in postgres .* yet"):
+        connect(here)
+    sync(here)
+    with connect(here) as connection, pytest.raises(ApiframeWarehouseError, match="read-only"):
+        connection.sql("delete from apiframe.jobs")
+
+
+def test_grants_and_views_of_others_outlive_a_change_of_our_views(
+    server: Server, database: str, api: Sandbox, settings_for: Make
+) -> None:
+    sync(settings_for(api))
+    with server.session(database) as owner:
+        owner.execute("create view public.mine as select day, credits from reports.daily_spend")
+        owner.execute("grant usage on schema reports to public; grant select on reports.jobs to public")
+        chosen = settings_for(api, timezone="Asia/Kolkata")
+        sync(chosen)
+        owner.execute(
+            "select pg_get_viewdef('reports.jobs'::regclass), "
+            "has_table_privilege('pg_monitor', 'reports.jobs', 'select')"
+        )
+        definition, granted = owner.fetchone()
+        assert "Asia/Kolkata" in definition
+        assert granted
+        owner.execute("select count(*) from public.mine")
+        assert owner.fetchone()[0] > 0
