@@ -31,9 +31,9 @@ from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
-FIRST_CHUNK_ROWS = 40_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
+FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
 MOST_CHUNK_ROWS = 60_000
-FIRST_CHUNK_SECONDS = 2.0  # doubled from chunk to chunk
+FIRST_CHUNK_SECONDS = 1.0  # doubled from chunk to chunk
 MOST_CHUNK_SECONDS = 16.0
 BATCHES_AHEAD = 8
 GC_THRESHOLD = 100_000

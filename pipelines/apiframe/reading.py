@@ -18,7 +18,7 @@ from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
-BATCH_SECONDS = 2.0  # but what was read from a slow API should be stored soon
+BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 QUICK_ANSWER = 0.01  # seconds
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
