@@ -18,8 +18,8 @@ from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
-BATCH_SECONDS = 2.0  # but what was read from a slow API should be stored soon
-QUICK_ANSWER = 0.005  # seconds
+BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
+QUICK_ANSWER = 0.01  # seconds
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -36,7 +36,7 @@ class Reading:
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
-    first page of a quiet account is enough.
+    first page of a quiet account is enough. `on_new` is called when the first page shows that there is something new.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Reading:
         newer_than: Callable[[int], int] = lambda _: 0,
         open_jobs: Mapping[str, int] | None = None,
         is_known: Callable[[Sequence[tuple[int, str]]], bool] = lambda _: False,
+        on_new: Callable[[], None] = lambda: None,
         settle_after: int,
         workers: int,
         since: int | None = None,
@@ -72,6 +73,7 @@ class Reading:
         self._newer_than = newer_than
         self._open_jobs = open_jobs or {}
         self._is_known = is_known
+        self._on_new = on_new
         self._on_page = on_page
         self._plan = slices.Slices([], workers=1)
 
@@ -140,9 +142,11 @@ class Reading:
         if known is None or (self._walks and not self._resumes):
             return self.since
         floor = frontier.floor(known, self.settle_after)
-        if not self._walks and first.positions and frontier.was_quiet(known, self.settle_after):
+        if not self._walks and first.positions:
             wanted = [position for position in first.positions if position[0] >= (self.since or position[0])]
-            if self._is_known(wanted):  # nothing new on the first page: it is enough
+            if not self._is_known(wanted):
+                self._on_new()
+            elif frontier.was_quiet(known, self.settle_after):  # nothing new on the first page: it is enough
                 floor = max(floor, first.positions[-1][0] + 1)
         return floor if self.since is None else max(floor, self.since)
 

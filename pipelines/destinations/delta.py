@@ -216,10 +216,10 @@ class DeltaWarehouse(Warehouse):
         return filesystem()
 
     def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
-        """Return the source for tables that are merged by id, each id once a package: Delta refuses a second one."""
+        """Return the source for tables that are merged by id, in one step of the table's log a package."""
 
         def once() -> Iterator[pa.Table]:
-            yield _newest(pa.concat_tables(tables()))
+            yield pa.concat_tables(tables())
 
         return super().source(once, strategy="upsert", table_format="delta", **hints)
 
@@ -305,16 +305,6 @@ def _discard_halves(folder: Path) -> None:
             json.loads(file.read_bytes())
         except ValueError:
             file.unlink()
-
-
-def _newest(table: pa.Table) -> pa.Table:
-    """Return each id once, as it was read last."""
-    newest: dict[str, tuple[int, int]] = {}
-    times = table["synced_at"].cast(pa.int64()).to_pylist()
-    for place, (identity, time) in enumerate(zip(table["id"].to_pylist(), times, strict=True)):
-        if identity not in newest or time > newest[identity][0]:
-            newest[identity] = (time, place)
-    return table if len(newest) == len(table) else table.take([place for _, place in newest.values()])
 
 
 def _arrow(name: str, rows: Iterable[Sequence[Any]]) -> pa.Table:

@@ -90,7 +90,7 @@ def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for:
     assert stale(here.path, api) == {}
 
 
-@pytest.mark.parametrize("requests", [1, 30, 110, 125])
+@pytest.mark.parametrize("requests", [1, 30, 110])
 def test_a_sync_that_is_killed_loses_nothing(settings_for: Make, requests: int, isolated: Path) -> None:
     with Sandbox(jobs=12_000, days=60) as api:  # more than a first chunk
         here = settings_for(api)

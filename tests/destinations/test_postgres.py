@@ -82,7 +82,7 @@ def test_two_syncs_at_once_end_in_the_same_warehouse(api: Sandbox, settings_for:
     assert rows(here, "select count(*) from apiframe.sync_runs") == [(2,)]
 
 
-@pytest.mark.parametrize("requests", [1, 30, 110, 125])
+@pytest.mark.parametrize("requests", [1, 30, 110])
 def test_a_sync_that_is_killed_loses_nothing(
     settings_for: Make, requests: int, isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
