@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import test_model
-from conftest import Server
+from cluster import Server
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 

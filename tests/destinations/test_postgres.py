@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from accounts import rows
-from conftest import Server
+from cluster import Server
 from support import stale, stored
 
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
