@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import threading
 import time
 from typing import Any
 
@@ -18,15 +17,7 @@ pytestmark = [pytest.mark.destinations, pytest.mark.usefixtures("settings_for")]
 SECONDS = float(os.environ.get("WAREHOUSE_MODEL_SECONDS", "30"))
 
 
-class Account(test_model.Account):
-    def sync(self, *arguments: Any, **named: Any) -> None:
-        for thread in threading.enumerate():  # a request that a failed sync had under way would be counted as ours
-            if thread.name.startswith("reader"):
-                thread.join()
-        super().sync(*arguments, **named)
-
-
-class OnPostgres(Account):
+class OnPostgres(test_model.Account):
     server: Server
 
     def __init__(self) -> None:
@@ -43,7 +34,7 @@ class OnPostgres(Account):
             cursor.execute(f"drop database {self.database} with (force)")
 
 
-class OnDelta(Account):
+class OnDelta(test_model.Account):
     def __init__(self) -> None:
         super().__init__()  # in the folder of which a kill keeps an image
         os.environ["DESTINATION__FILESYSTEM__BUCKET_URL"] = str(self.path.parent / "lake")
