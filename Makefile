@@ -62,7 +62,7 @@ test-destinations: .venv/.spark ## run the tests on Postgres, Delta, S3 and Spar
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
-	@$(BIN)/pytest -m destinations
+	@$(BIN)/pytest -n auto -m destinations
 
 .PHONY: lint
 lint: .venv/.installed ## check style and types
