@@ -58,7 +58,9 @@ def main() -> None:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    click.echo(f"apiframe-warehouse: {message}", err=True)
+    from pipelines.apiframe.records import printable
+
+    click.echo(f"apiframe-warehouse: {printable(message)}", err=True)
     return code
 
 
@@ -209,7 +211,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     terminal = sys.stdout.isatty()
     form = "json" if as_json else form or ("table" if terminal else "csv")
     width = shutil.get_terminal_size().columns if terminal else None
-    click.echo(query.render(result, form, width))
+    _echo(query.render(result, form, width))
 
 
 @_command(
@@ -457,7 +459,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
     }
-    from pipelines.query import printable
+    from pipelines.apiframe.records import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]
 
@@ -476,7 +478,14 @@ def _ago(seconds: int) -> str:
 def _print_json(facts: dict[str, Any]) -> None:
     from pipelines.apiframe.records import encode
 
-    click.echo(encode(facts))
+    _echo(encode(facts))
+
+
+def _echo(text: str) -> None:
+    """Print text that holds the API's words: exact in a pipe, without control characters on a terminal."""
+    from pipelines.apiframe.records import printable
+
+    click.echo("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
 
 
 def _since(text: str | None) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import duckdb
 import orjson
 
-from pipelines.apiframe.records import encode
+from pipelines.apiframe.records import encode, printable
 from pipelines.errors import ConfigurationError
 
 MOST_ROWS = 200  # of a table for people; the other formats have all
@@ -62,11 +62,6 @@ def render(result: Result, form: str, width: int | None = None) -> str:
         lines += [[cell.replace("|", "\\|") for cell in row] for row in cells]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return _table(names, cells, numeric, width, len(result.rows))
-
-
-def printable(text: str) -> str:
-    """Return text as one line without control characters (no escape sequence reaches a terminal)."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _table(names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int) -> str:

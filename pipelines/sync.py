@@ -54,7 +54,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sync did. `credits_added` is what the jobs cost since the last sync, refunds subtracted."""
+    """What a sync did. `credits_added` is by how much it changed what the jobs have cost, refunds subtracted."""
 
     run: Run
     jobs: int
@@ -171,6 +171,8 @@ class _Sync:
             and (saved["mode"], saved["since"]) == (self.mode, self.since)
             and saved["slices"]
             and (last is None or saved["started_at"] > last.started_at)
+            # What a full sync has seen is forgotten at the end of any other.
+            and (self.mode == "first" or saved["number"] == self.number)
         ):
             self.progress = saved
             self.known = Known(saved["started_at"], saved["high_water_mark"], progress=saved["slices"])
@@ -214,7 +216,7 @@ class _Sync:
             requests=self.client.requests,
             retries=self.client.retries,
             jobs_read=self.reading.jobs_read,
-            jobs_new=after.jobs - self.before.jobs,
+            jobs_new=after.jobs - self.warehouse.counted_jobs(),
             jobs_finished=len(self.finished),
             open_jobs=after.open_jobs,
             high_water_mark=self.reading.high_water_mark,
@@ -269,6 +271,7 @@ class _Sync:
             "mode": self.mode,
             "since": self.since,
             "base_url": self.settings.base_url,
+            "number": self.number,
             "started_at": self.known.started_at if self.progress and self.known else self.reading.started_at,
             "high_water_mark": self.reading.high_water_mark,
             "slices": batch.progress,

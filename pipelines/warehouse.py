@@ -227,6 +227,12 @@ class Warehouse:
             return []
         return [Run(*row) for row in self.query(f"select {_RUN} from {SCHEMA}.sync_runs order by number")]
 
+    def counted_jobs(self) -> int:
+        """Return how many jobs the syncs that ended well have counted as new; one that failed may have stored more."""
+        if not self.has("sync_runs"):
+            return 0
+        return int(self.query(f"select coalesce(sum(jobs_new), 0) from {SCHEMA}.sync_runs")[0][0])
+
     def state(self) -> dict[str, Any]:
         """Return dlt's state of the resource `jobs`, read by SQL as dlt writes it (base64 of zlib of JSON).
 

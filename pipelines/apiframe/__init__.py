@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
 
 WEEK = 7 * 86_400 * 1_000_000
-#: dlt's incremental drops rows below its start; what is read again is decided by the frontier, so nothing may be.
-KEEP_EVERYTHING = 200 * 366 * 86_400.0
 
 
 def apiframe_source(
@@ -138,9 +136,11 @@ def jobs_source(
     )
     def jobs(
         created_at: Any = dlt.sources.incremental(  # noqa: B008 - how dlt declares an incremental
-            "created_at", primary_key=(), lag=KEEP_EVERYTHING
+            "created_at", primary_key=()
         ),
     ) -> Iterator[pa.Table]:
+        # dlt would drop rows below the start; what is read again is decided by the frontier, and nothing is too old.
+        created_at.start_value = None
         yield from tables()
 
     @dlt.source(name="apiframe")

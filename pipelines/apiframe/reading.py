@@ -20,6 +20,7 @@ from pipelines.apiframe.records import OPEN, Row, to_rows
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
 BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 QUICK_ANSWER = 0.01  # seconds
+MISDATED = 10  # jobs
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -117,9 +118,10 @@ class Reading:
 
     def _pages(self) -> Iterator[Page]:
         first = self.client.page()
-        newest = max((time for time, _ in first.positions), default=None)
-        # The list cannot hold jobs of the future: where it seems to, this machine's clock is behind.
-        self.started_at = max(first.read_at, newest or 0)
+        times = sorted((time for time, _ in first.positions), reverse=True)
+        newest = times[0] if times else None
+        # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
+        self.started_at = max(first.read_at, times[MISDATED] if len(times) > MISDATED else 0)
         self.high_water_mark = newest
         if self.known and self.known.high_water_mark is not None:
             self.high_water_mark = max(newest or 0, self.known.high_water_mark)

@@ -168,6 +168,11 @@ def moment(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+def printable(text: str) -> str:
+    """Return text as one line without control characters (no escape sequence reaches a terminal)."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def shorten(value: object, length: int = 200) -> str:
     """Return a value as one short printable line, for an error message."""
     try:
@@ -179,7 +184,7 @@ def shorten(value: object, length: int = 200) -> str:
 
 def one_line(text: str, length: int = 200) -> str:
     """Return a text as one short printable line."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = printable(text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
