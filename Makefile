@@ -43,12 +43,12 @@ notebooks: .venv/.installed ## open both notebooks as an app on this machine
 
 .PHONY: test
 test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longer for a counter-example)
-	@$(BIN)/pytest -n auto -m 'not browser and not destinations'
+	@$(BIN)/pytest -n auto -m 'not browser' --ignore tests/destinations
 
 .PHONY: test-browser
 test-browser: .venv/.installed ## open report and notebooks in Chromium (installs Debian's chromium where it can)
 	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
-	@$(BIN)/pytest -m browser
+	@$(BIN)/pytest -m browser --ignore tests/destinations
 
 .venv/.spark: .venv/.installed
 	@echo "installing pyspark into .venv (450 MB, once)"
@@ -62,7 +62,7 @@ test-destinations: .venv/.spark ## run the tests on Postgres, Delta, S3 and Spar
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
-	@$(BIN)/pytest -n auto -m destinations
+	@$(BIN)/pytest -n auto tests/destinations
 
 .PHONY: lint
 lint: .venv/.installed ## check style and types

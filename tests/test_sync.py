@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
-from pipelines.errors import ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
@@ -491,3 +491,46 @@ def test_a_moved_warehouse_goes_on_where_it_was(
 
 def test_started_at_is_the_time_of_the_api(api: Sandbox, here: Settings) -> None:
     assert abs(runs(here.path)[0]["started_at"] / 1e6 - api.now.astimezone(UTC).timestamp()) < 60
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00.000Z", "1700-01-01T00:00:00.000Z", "2300-01-01T00:00:00.000Z"])
+def test_a_misdated_job_is_stored_and_hides_no_other(api: Sandbox, here: Settings, date: str) -> None:
+    sync(here)
+    api.add(1, created_at=date)
+    sync(here, full=True)
+    api.advance(timedelta(hours=3))
+    api.add(150)
+    assert sync(here).run.jobs_new == 150
+    assert stale(here.path, api, but=settled_since(api)) == {}
+
+
+def settled_since(api: Sandbox) -> list[str]:
+    """Jobs whose files expired, which is no change that a sync looks for."""
+    return [job["id"] for job in api.listing() if job["expired"]]
+
+
+def test_a_full_sync_that_was_cut_short_starts_over_when_another_scope_was_synced_meanwhile(
+    api: Sandbox, here: Settings, settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
+    monkeypatch.setattr("pipelines.sync.FIRST_CHUNK_ROWS", 100)
+    for job in api.listing():
+        api.put(job["id"], progress=7)
+    api.fault("500", None, after=2)
+    with pytest.raises(ApiframeWarehouseError):
+        sync(here, full=True)
+    api.clear_faults()
+    sync(settings_for(api, scope="team"))
+    outcome = sync(here, full=True)
+    assert (outcome.delisted, outcome.notes) == (0, [])
+    assert stale(here.path, api) == {}
+
+
+def test_jobs_that_a_failed_sync_had_stored_are_counted_by_the_next(api: Sandbox, here: Settings) -> None:
+    api.add(250)
+    api.fault("500", None, after=2)
+    with pytest.raises(ApiframeWarehouseError):
+        sync(here)
+    api.clear_faults()
+    assert sync(here).run.jobs_new == 250
+    assert sum(run["jobs_new"] for run in runs(here.path)) == len(api.listing())

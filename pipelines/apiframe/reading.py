@@ -146,7 +146,9 @@ class Reading:
         floor = frontier.floor(known, self.settle_after)
         if not self._walks and first.positions:
             wanted = [position for position in first.positions if position[0] >= (self.since or position[0])]
-            if not self._is_known(wanted):
+            # A sync that failed may have stored the first page of what is new, so that its jobs are known.
+            newer = first.positions[0][0] > (known.high_water_mark or 0)
+            if newer or not self._is_known(wanted):
                 self._on_new()
             elif frontier.was_quiet(known, self.settle_after):  # nothing new on the first page: it is enough
                 floor = max(floor, first.positions[-1][0] + 1)
