@@ -20,14 +20,13 @@ LIST_HANDICAP = 2
 
 @dataclass(frozen=True)
 class Known:
-    """What the last sync of this scope left: when it began, the newest job it saw, how far back it went.
+    """What the last sync of this scope left: when it began and the newest job it saw.
 
     `progress` is what a first load or a full sync has still to read, where it was cut short.
     """
 
     started_at: int
     high_water_mark: int | None
-    since: int | None = None
     progress: Sequence[Mapping[str, Any]] | None = None
 
 
