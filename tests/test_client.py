@@ -257,6 +257,12 @@ def test_any_other_refusal_is_an_error_at_once(status: int, body: str, text: str
     assert str(problem.value).isprintable()
 
 
+def test_an_answer_without_end_is_not_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.apiframe.client.MOST_BYTES", 2**20)
+    with Answers(b" " * (2**20 + 1)) as answers, pytest.raises(ApiError, match="more than 1 MB"):
+        client_of(answers.base_url).page()
+
+
 def test_long_words_are_shortened() -> None:
     with Answers(f'{{"error": "{"x" * 10_000}"}}', 400) as answers, pytest.raises(ApiError) as problem:
         client_of(answers.base_url).page()
@@ -273,6 +279,7 @@ PASSING = {
     "502": "502 Bad Gateway",
     "503": "503 Service Unavailable",
     "timeout": "no answer within 0.3 s",
+    "drip": "no answer within 0.3 s",
     "reset": "the connection broke",
     "truncated": "the answer was cut off|the connection broke",
     "html": "text/html",

@@ -12,6 +12,7 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "502": {},
     "503": {"retry_after": None},
     "timeout": {"seconds": None},  # None: until the client goes away
+    "drip": {},  # a body that comes byte by byte, until the client goes away
     "reset": {},
     "truncated": {},
     "html": {},

@@ -105,6 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "timeout":
             self._hang(fault.options["seconds"])
             self.close_connection = True
+        elif kind == "drip":
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n")
+            self._hang(None, drips=True)
+            self.close_connection = True
         elif kind == "reset":
             linger = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -127,9 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _hang(self, seconds: float | None) -> None:
+    def _hang(self, seconds: float | None, *, drips: bool = False) -> None:
         until = None if seconds is None else time.monotonic() + seconds
         while not self.server.sandbox.closing.wait(0.01) and (until is None or time.monotonic() < until):
+            if drips:
+                self.connection.sendall(b" ")
             readable = select.select([self.connection], [], [], 0)[0]
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
                 return
