@@ -166,6 +166,17 @@ def test_below_the_floor_a_list_without_order_is_read_too() -> None:
     assert not played.missing()
 
 
+@pytest.mark.parametrize("place", [50, 99])
+def test_one_job_misdated_below_the_floor_does_not_end_the_reading(place: int) -> None:
+    api = Sandbox(now=NOW, jobs=3000, days=30)
+    listed = api.listing()
+    floor = microseconds(listed[550]["createdAt"])
+    api.put(listed[place]["id"], createdAt="1999-12-31T00:00:00.000Z")
+    played = Played(api, top(floor=floor)).to_end()
+    assert played.plan.disordered
+    assert not played.missing()
+
+
 @pytest.mark.usefixtures("dense")
 def test_filters_that_are_ignored_cost_a_request() -> None:
     api = Sandbox(now=NOW, jobs=3000, days=30)

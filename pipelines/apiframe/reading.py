@@ -151,7 +151,7 @@ class Reading:
             if newer or not self._is_known(wanted):
                 self._on_new()
             elif frontier.was_quiet(known, self.settle_after):  # nothing new on the first page: it is enough
-                floor = max(floor, first.positions[-1][0] + 1)
+                floor = max(floor, first.positions[-slices.BELOW :][0][0] + 1)
         return floor if self.since is None else max(floor, self.since)
 
     def _walk(self) -> Iterator[Page]:

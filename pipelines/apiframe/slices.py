@@ -32,6 +32,7 @@ LEAST_DISTANCE = 16  # pages between two seeds: each costs a request and half a 
 STRIKES = 4  # seams that may fail before cursors of other lists are distrusted
 LATE_SEEDS = 6
 RESTARTS = 3
+BELOW = 2  # jobs below the floor that end a slice: one alone may be misdated
 
 
 class ListLoopsError(ApiframeWarehouseError):
@@ -48,6 +49,7 @@ class Slice:
     last: int | None = None  # createdAt of the last job read
     head: list[str] = field(default_factory=list)  # the first ids behind `start`
     pages: int = 0
+    below: int = 0  # jobs read that lie below the floor
     busy: bool = False
     ended: bool = False  # at its end, before the slice above it has come down to it
     at_seam: tuple[Position, list[str]] | None = None  # the start of the next slice, and the ids seen behind it
@@ -171,7 +173,8 @@ class Slices:
             return
         if times:
             part.last = times[-1]
-        if next_cursor is None or (part.floor is not None and times and times[-1] < part.floor):
+        part.below += sum(part.floor is not None and time < part.floor for time in times)
+        if next_cursor is None or part.below >= BELOW:
             part.cursor = next_cursor
             self.bottom = part
             self._end(part, at_floor=next_cursor is not None)
@@ -319,7 +322,7 @@ class Slices:
     def _drop(self, part: Slice) -> None:
         """Drop a slice that is not the first: the one before it reads on through, down to the same floor."""
         index = self.slices.index(part)
-        self.slices[index - 1].floor = part.floor
+        self.slices[index - 1].floor, self.slices[index - 1].below = part.floor, 0
         self.slices.remove(part)
 
     def _strike(self, part: Slice) -> None:
