@@ -31,9 +31,8 @@ from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
-FIRST_CHUNK_ROWS = 10_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
-MOST_CHUNK_ROWS = 60_000
-FIRST_CHUNK_SECONDS = 1.0  # doubled from chunk to chunk
+CHUNK_ROWS = 60_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
+FIRST_CHUNK_SECONDS = 2.0  # doubled from chunk to chunk
 MOST_CHUNK_SECONDS = 16.0
 BATCHES_AHEAD = 8
 GC_THRESHOLD = 100_000
@@ -235,7 +234,7 @@ class _Sync:
     def _load(self, batches: Iterator[Batch]) -> None:
         """Load what differs from the warehouse, chunk by chunk. Where nothing does, dlt is not even imported."""
         changes = self._changes(batches)
-        limit, seconds = FIRST_CHUNK_ROWS, FIRST_CHUNK_SECONDS
+        seconds = FIRST_CHUNK_SECONDS
         stored = time.monotonic()
         pipeline = None
         for first in changes:
@@ -244,13 +243,13 @@ class _Sync:
             if pipeline is None:
                 _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
-            self._load_chunk(pipeline, itertools.chain([first], changes), limit, stored + seconds)
-            limit, seconds = MOST_CHUNK_ROWS, min(2 * seconds, MOST_CHUNK_SECONDS)
+            self._load_chunk(pipeline, itertools.chain([first], changes), stored + seconds)
+            seconds = min(2 * seconds, MOST_CHUNK_SECONDS)
             stored = time.monotonic()
         if self.problem is not None:
             raise self.problem
 
-    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], limit: int, until: float) -> None:
+    def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], until: float) -> None:
         def tables() -> Iterator[Any]:
             import dlt
 
@@ -261,7 +260,7 @@ class _Sync:
                 yield records.to_arrow(list(rows.values()))
                 loaded |= rows.keys()
                 self._keep_progress(dlt.current.resource_state("jobs"), batch)
-                if len(loaded) >= limit or time.monotonic() > until:
+                if len(loaded) >= CHUNK_ROWS or time.monotonic() > until:
                     return
 
         self.warehouse.load(pipeline, tables)
@@ -289,8 +288,8 @@ class _Sync:
         except ApiError as problem:
             self.problem = problem
             return
-        for start in range(0, len(delisted), MOST_CHUNK_ROWS):
-            ids = delisted[start : start + MOST_CHUNK_ROWS]
+        for start in range(0, len(delisted), CHUNK_ROWS):
+            ids = delisted[start : start + CHUNK_ROWS]
             now = self.client.now()
             rows = [row._replace(delisted_at=now, synced_at=now) for row in self.warehouse.rows(ids)]
             yield Batch(rows, None)

@@ -68,7 +68,7 @@ def _sync_until(settings: Settings, place: str, text: str, number: int, after: b
     if batch:
         reading.BATCH_ROWS = batch
         module_of_sync = importlib.import_module("pipelines.sync")
-        module_of_sync.FIRST_CHUNK_ROWS = module_of_sync.MOST_CHUNK_ROWS = batch
+        module_of_sync.CHUNK_ROWS = batch
     sync(settings)
 
 

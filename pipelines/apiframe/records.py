@@ -87,8 +87,10 @@ CREDIT_STEP = Decimal("0.0001")
 CREDIT_LIMIT = 10**14
 EXACT_LIMIT = 2**53  # a float holds every whole number below
 #: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
+#: Names of files have so many too; only then is it worth while to look for what stands before them.
 DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
-LONG_NUMBER = b"0" * 16
+LONG_RUN = b"0" * 16
+LONG_NUMBER = re.compile(rb"(?:^|[:\[,])\s*-?[0-9.]{16}")
 
 
 class InvalidJobError(ValueError):
@@ -101,7 +103,7 @@ def decode(body: bytes) -> Any:
     Raises ValueError where the body is not JSON. Lone surrogates, which no database stores, become U+FFFD.
     """
     try:
-        if LONG_NUMBER not in body.translate(DIGITS):
+        if LONG_RUN not in body.translate(DIGITS) or not LONG_NUMBER.search(body):
             return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass  # the standard library also reads lone surrogates

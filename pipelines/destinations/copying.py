@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipelines.apiframe import records
 from pipelines.apiframe.records import Row
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.sync import DLT_SETTINGS, MOST_CHUNK_ROWS, without_pandas
+from pipelines.sync import DLT_SETTINGS, CHUNK_ROWS, without_pandas
 from pipelines.warehouse import ROW, SCHEMA, Warehouse, warehouse_for
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _copy_jobs(source: Warehouse, target: Warehouse) -> None:
         import dlt
 
         dlt.current.resource_state("jobs")["progress"] = progress
-        for _ in range(MOST_CHUNK_ROWS // BATCH_ROWS):
+        for _ in range(CHUNK_ROWS // BATCH_ROWS):
             rows = [Row(*row) for row in cursor.fetchmany(BATCH_ROWS)]
             yield records.to_arrow(target.storable(rows))
             more = len(rows) == BATCH_ROWS
