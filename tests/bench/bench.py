@@ -178,19 +178,22 @@ class Account:
             f"server, {jobs:,} jobs, {mix}: {cold[0]:.2f} ms a page at first, then {warm[0]:.2f} ms ({warm[1]:.2f} cpu)"
         )
 
-    def first_loads(self, latency: float, turns: dict[str, int]) -> None:
-        """Load into an empty folder, each peer as often as said, in turn."""
+    def wait(self, latency: float) -> None:
+        """How long the server waits before it answers, in seconds."""
         self.latency = latency
         self.api.ask("latency", latency)
+
+    def first_loads(self, latency: float, turns: dict[str, int]) -> None:
+        """Load into an empty folder, each peer as often as said, in turn."""
+        self.wait(latency)
         for peer in all_turns(turns):
             shutil.rmtree(self.home(peer), ignore_errors=True)
             self.home(peer).mkdir()
             self.sync("first load", peer)
-        self.latency = 0.0
-        self.api.ask("latency", 0)
 
-    def later_syncs(self, turns: dict[str, int]) -> None:
+    def later_syncs(self, latency: float, turns: dict[str, int]) -> None:
         """Nothing new, then rounds of changes."""
+        self.wait(latency)
         rounds = max(turns.values())
         self.api.ask("advance", ROUND_HOURS)
         self.sync_all(turns)  # sees that all is settled
@@ -266,7 +269,7 @@ def run(plan: Plan) -> Results:
     results, times = Results(), plan.repetitions
     with account(Results(), 1000, "equal") as warm_up:  # bytecode and libraries are read from disk once
         warm_up.first_loads(0, dict.fromkeys(PEERS, 1))
-        warm_up.later_syncs(dict.fromkeys(PEERS, 1))
+        warm_up.later_syncs(0, dict.fromkeys(PEERS, 1))
     for jobs in plan.sizes:
         for mix in tables.MIXES:
             with account(results, jobs, mix) as one:
@@ -279,14 +282,15 @@ def run(plan: Plan) -> Results:
                 one.first_loads(LATENCIES[1], waited)
                 one.first_loads(LATENCIES[0], peers)
                 if mix == "equal":
-                    one.later_syncs(peers)
+                    one.later_syncs(LATENCIES[0], peers)
+                    one.later_syncs(LATENCIES[1], {OURS: times, SCRIPT: times})
                     if jobs in plan.growth:
                         one.stages()
     for jobs in plan.growth:
         if jobs not in plan.sizes:
             with account(results, jobs, "equal") as one:
                 one.first_loads(0, {OURS: 1 if jobs == max(plan.growth) else times})
-                one.later_syncs({OURS: times})
+                one.later_syncs(0, {OURS: times})
                 one.stages()
     return results
 

@@ -175,6 +175,7 @@ def _targets(results: Results, plan: Plan) -> str:
         ("no change, ratio", ratio(IDLE), 0.8),
         ("no change, requests", most(samples(IDLE, large), requests), 1),
         ("250 new and 50 changed, ratio", ratio(CHANGES), 1.0),
+        ("250 new and 50 changed, 50 ms, ratio", ratio(CHANGES, SLOW), 1.0),
         ("250 new and 50 changed, stale", most(samples(CHANGES, large), stale), 0),
         (
             f"first load of {huge:,} to one of {large:,}",
