@@ -1,15 +1,21 @@
 """An account with everything that views have to tell apart, and how rows are compared across engines."""
 
 import contextlib
+import itertools
 import math
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+import pandas as pd
 
 from pipelines.reports import read_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.warehouse import connect
+
+Rows = list[tuple[Any, ...]]
 
 #: Columns that count to the moment of the query.
 MOVING = {"last_sync_age_s", "newest_job_age_s", "age_s", "is_stuck"}
@@ -44,35 +50,69 @@ def varied(api: Sandbox) -> None:
     api.add(2, model=None, novel={"field": [1, 2.50, "🎨"]})
 
 
-def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+def rows(settings: Settings, sql: str) -> Rows:
     with contextlib.closing(connect(settings)) as connection:
         table = connection.sql(sql).to_arrow_table()
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-def views(settings: Settings, *, but: tuple[str, ...] = ()) -> dict[str, list[tuple[Any, ...]]]:
+def views(settings: Settings) -> dict[str, Rows]:
     """The rows of every view, in one order, without the columns that move."""
     found = {}
     for view in read_views():
-        if view.name not in but:
-            columns = [f'"{name}"' for name in view.columns if name not in MOVING]
-            found[view.name] = sorted(
-                (
-                    tuple(map(comparable, row))
-                    for row in rows(settings, f"select {', '.join(columns)} from reports.{view.name}")
-                ),
-                key=repr,
-            )
+        columns = [f'"{name}"' for name in view.columns if name not in MOVING]
+        found[view.name] = ordered(rows(settings, f"select {', '.join(columns)} from reports.{view.name}"))
     return found
 
 
+def ordered(found: Rows) -> Rows:
+    """The rows in an order that the last digit of a float does not change; every view has a key without floats."""
+    known = [tuple(map(comparable, row)) for row in found]
+    return sorted(known, key=lambda row: repr([value for value in row if not isinstance(value, float)]))
+
+
 def comparable(value: Any) -> Any:
-    """The value as every engine has it: numbers to twelve digits, times in microseconds."""
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, (int, float, Decimal)):
-        number = float(value)
-        return float(f"{number:.12g}") if math.isfinite(number) else number
+    """The value in a type that every engine has: what is exact as Decimal, times in UTC."""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return Decimal(value).normalize()
     if isinstance(value, datetime):
-        return value.timestamp()
-    return str(value).replace("\0", "\ufffd")  # Postgres has no text with NUL
+        return value.astimezone(UTC)
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value  # Postgres has no text with NUL
+
+
+def differences(found: Rows, wanted: Rows) -> list[tuple[Any, Any]]:
+    """Cells, or whole rows, that differ: floats by more than the order in which they are added up explains."""
+    return [
+        (cell, other)
+        for row, wanted_row in itertools.zip_longest(found, wanted, fillvalue=("no row",))
+        for cell, other in itertools.zip_longest(row, wanted_row, fillvalue="no cell")
+        if not same(cell, other)
+    ]
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def cells(frame: pd.DataFrame) -> Rows:
+    """The names of the columns, and the rows."""
+    return [tuple(frame.columns), *frame.itertuples(index=False, name=None)]
+
+
+def page_differences(found: str, wanted: str) -> list[tuple[str, str]]:
+    """Pieces of two reports that differ: a number with a point may by one in the last digit shown, all else may not."""
+    pieces = [re.split(r"(\d+(?:\.\d+)?(?:e-\d+)?)", page) for page in (found, wanted)]
+    return [
+        (one, other)
+        for place, (one, other) in enumerate(itertools.zip_longest(*pieces, fillvalue=""))
+        if one != other and not (place % 2 and one and other and shown_alike(one, other))
+    ]
+
+
+def shown_alike(one: str, other: str) -> bool:
+    if "." not in one + other:
+        return False
+    digits = min(len(number.partition(".")[2]) for number in (one, other)) or 4  # a whole coordinate has no point
+    return abs(float(one) - float(other)) <= max(1.01 * 10.0**-digits, 1e-4)
