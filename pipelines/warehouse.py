@@ -415,14 +415,17 @@ class Warehouse:
         """Make schema `reports` hold exactly our views."""
         reports.create_views(self.connection, timezone, error_classes)
 
-    def record(self, run: Run) -> None:
-        """Add a row to `sync_runs`: this sync ended well. Tables that only a sync writes are made here."""
+    def record(self, *runs: Run) -> None:
+        """Add rows to `sync_runs`, all or none: these syncs ended well. Makes the tables that only a sync writes."""
+        self.query("begin")
         self._create_models()
         self.query(f"drop table if exists {SCHEMA}._full_sync_seen")
         columns = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
         self.query(f"create table if not exists {SCHEMA}.sync_runs ({columns})")
         values = ", ".join("make_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in RUN_COLUMNS.values())
-        self.query(f"insert into {SCHEMA}.sync_runs values ({values})", run)
+        for run in runs:
+            self.query(f"insert into {SCHEMA}.sync_runs values ({values})", run)
+        self.query("commit")
 
     def publish(self) -> None:
         """Close the load file and put a copy of it in the place of the published one, in one step."""

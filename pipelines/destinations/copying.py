@@ -49,9 +49,8 @@ def copy(settings: Settings, *, wait: float = 60) -> Copied:
             names = ("id", "label", "modality", "pricingMode", "costMin", "costMax")
             asked = max((row[-1] for row in models), default=0)
             target.save_models([dict(zip(names, row, strict=False)) for row in models], (), asked)
-        for run in runs:
-            target.record(run)
         if runs:
+            target.record(*runs)
             target.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
             target.publish()
         return Copied(str(target.place), source.totals().jobs, len(runs))

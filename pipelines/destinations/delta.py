@@ -259,13 +259,13 @@ class DeltaWarehouse(Warehouse):
         self._show(self.connection, "_full_sync_seen")
         return super().not_seen(scope, since)
 
-    def record(self, run: Run) -> None:
-        """Add a row to `sync_runs`: this sync ended well."""
+    def record(self, *runs: Run) -> None:
+        """Add rows to `sync_runs`, in one step: these syncs ended well."""
         if self._table("models") is None:
             self._write("models", _arrow("models", []))
         if self._table("_full_sync_seen") is not None:
             self._write("_full_sync_seen", _arrow("_full_sync_seen", []), "overwrite")
-        self._write("sync_runs", _arrow("sync_runs", [run]))
+        self._write("sync_runs", _arrow("sync_runs", runs))
 
     def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
         """Do nothing: readers make the views over the files that are live when they come."""

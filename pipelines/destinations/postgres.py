@@ -160,12 +160,12 @@ class PostgresWarehouse(Warehouse):
         """Keep in `extra` the texts that Postgres, or dlt's way to it, cannot hold in their column."""
         return [_storable(row) if _unfit(row) else row for row in rows]
 
-    def record(self, run: Run) -> None:
-        """Add a row to `sync_runs`, and the indexes that the next sync looks jobs up by."""
+    def record(self, *runs: Run) -> None:
+        """Add rows to `sync_runs`, and the indexes that the next sync looks jobs up by."""
         if self.has("jobs"):
             self.query(f"create unique index if not exists jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
-        super().record(run)
+        super().record(*runs)
 
     def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
         """Make schema `reports` hold our views; grants on them and views of others that use them stay."""

@@ -18,7 +18,7 @@ from pipelines.reports.queries import Period
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
-from pipelines.warehouse import connect
+from pipelines.warehouse import SCHEMA, connect, warehouse_for
 
 pytestmark = pytest.mark.destinations
 Make = Callable[..., Settings]
@@ -123,6 +123,34 @@ def test_a_first_load_that_was_cut_short_goes_on_after_the_copy(
         assert "went on where" in sync(there).notes[0]
         assert api.count() <= 6 + 1
         assert stale(there.path, api) == {}
+
+
+def test_a_copy_that_was_cut_short_between_two_rows_of_sync_runs_is_run_again(
+    settings_for: Make, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(jobs=50) as api:
+        here, there = settings_for(api, destination="duckdb"), settings_for(api)
+        for _ in range(3):
+            sync(here)
+    kind, step, rows_of_runs = type(warehouse_for(there)), "query", f"insert into {SCHEMA}.sync_runs"
+    if destination == "delta":
+        step, rows_of_runs = "_write", "sync_runs"
+    usual, written = getattr(kind, step), 0
+
+    def cut(warehouse: Any, what: str, *rest: Any) -> Any:
+        nonlocal written
+        if what.startswith(rows_of_runs):
+            written += 1
+            if written == 2:
+                raise KeyboardInterrupt
+        return usual(warehouse, what, *rest)
+
+    monkeypatch.setattr(kind, step, cut)
+    try:
+        copy(there)
+    except KeyboardInterrupt:
+        copy(there)
+    assert rows(there, "select count(*) from apiframe.sync_runs") == [(3,)]
 
 
 def test_an_empty_account_has_every_column_in_its_order(settings_for: Make) -> None:
