@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,16 +97,18 @@ class PostgresWarehouse(Warehouse):
         with super().lock(wait):
             connection = self._connect(read_only=False)
             try:
-                connection.execute(f"set lock_timeout = {max(1, int(wait * 1000))}")
-                try:
-                    connection.execute(f"select pg_advisory_lock({LOCK})")
-                except BusyError:
-                    raise BusyError(
-                        f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
-                    ) from None
-                connection.execute("set lock_timeout = 0")
+                until = time.monotonic() + wait
+                # Asked again and again: a statement that waits would not let an interrupt through.
+                while not connection.execute(f"select pg_try_advisory_lock({LOCK})").fetchall()[0][0]:
+                    if time.monotonic() > until:
+                        raise BusyError(
+                            f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
+                        )
+                    time.sleep(0.1)
                 self._connection = connection  # type: ignore[assignment]
                 yield
+                with contextlib.suppress(PostgresError):  # at once: the end of a session takes a moment
+                    connection.execute(f"select pg_advisory_unlock({LOCK})")
             finally:
                 self._connection = None
                 connection.close()
@@ -310,8 +313,6 @@ class Connection:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except psycopg2.errors.LockNotAvailable:
-            raise BusyError(f"{self.place} is locked") from None
         except psycopg2.errors.InsufficientPrivilege as problem:
             raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:

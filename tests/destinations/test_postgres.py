@@ -71,6 +71,25 @@ def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for:
     assert stale(here.path, api) == {}
 
 
+def test_a_sync_that_waits_can_be_interrupted(api: Sandbox, here: Settings, isolated: Path) -> None:
+    held = warehouse_for(here)
+    program = [sys.executable, "-m", "pipelines", "sync", "--wait", "300"]
+    environment = {
+        **os.environ,
+        "WAREHOUSE__DESTINATION": "postgres",
+        "WAREHOUSE__PATH": str(isolated / "elsewhere.duckdb"),
+        "APIFRAME_API_KEY": api.api_key,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    with held.lock(0):
+        process = subprocess.Popen(program, env=environment, cwd=isolated, stderr=subprocess.DEVNULL)
+        asking = "select 1 from pg_stat_activity where query like 'select pg_%advisory_lock%'"
+        while not held.query(f"{asking} and pid <> pg_backend_pid()"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 1
+
+
 def test_two_syncs_at_once_end_in_the_same_warehouse(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
     other = threading.Thread(target=sync, args=(elsewhere,), kwargs={"wait": 60})
