@@ -15,6 +15,7 @@ from accounts import rows
 from cluster import Server
 from support import stale, stored
 
+from pipelines import status
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -196,6 +197,25 @@ def test_readers_cannot_write_and_an_empty_database_says_so(api: Sandbox, here: 
     sync(here)
     with connect(here) as connection, pytest.raises(ApiframeWarehouseError, match="read-only"):
         connection.sql("delete from apiframe.jobs")
+
+
+def test_a_reader_needs_rights_on_the_views_alone(
+    server: Server, database: str, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(here)
+    role = f"reader_{database}"
+    monkeypatch.setenv(CREDENTIALS, server.address(database, role))
+    with server.session(database) as owner:
+        owner.execute(f"create role {role} login password 'opensesame'")
+        try:
+            with pytest.raises(ConfigurationError, match="permission denied for schema reports"), connect(here) as one:
+                one.sql("select count(*) from reports.jobs")
+            owner.execute(f"grant usage on schema reports to {role}; grant select on reports.jobs to {role}")
+            assert rows(here, "select count(*) from reports.jobs") == [(1000,)]
+            with pytest.raises(ConfigurationError, match="permission denied for schema apiframe"):
+                status.facts_there(here, 0)
+        finally:
+            owner.execute(f"drop owned by {role}; drop role {role}")
 
 
 def test_grants_and_views_of_others_outlive_a_change_of_our_views(
