@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -287,9 +288,8 @@ class DeltaWarehouse(Warehouse):
                 with self._errors():
                     before = len(table.file_uris())
                     table.optimize.compact()
-                    deleted = table.vacuum(
-                        int(keep.total_seconds() // 3600), dry_run=False, enforce_retention_duration=False
-                    )
+                    hours = math.ceil(keep / timedelta(hours=1))  # the library's unit: rather more than asked for
+                    deleted = table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
                     table.create_checkpoint()
                 done[name] = {"files_before": before, "files": len(table.file_uris()), "deleted": len(deleted)}
         return done

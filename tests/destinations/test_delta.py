@@ -62,6 +62,7 @@ def test_maintenance_leaves_few_files_and_the_same_rows(api: Sandbox, here: Sett
     files = list((lake / "apiframe" / "jobs").glob("*.parquet"))
     before = rows(here, "select * from apiframe.jobs order by id")
     assert warehouse.maintain()["jobs"]["deleted"] == 0, "readers of the last week may need them"
+    assert warehouse.maintain(timedelta(minutes=59))["jobs"]["deleted"] == 0, "and those of the last hour"
     done = warehouse.maintain(timedelta(0))
     assert done["jobs"]["files"] == 1
     assert done["jobs"]["deleted"] >= len(files) - 1
