@@ -138,7 +138,7 @@ def test_the_time_is_that_of_the_api(api: Sandbox, connect: Connect) -> None:
     assert abs(client.now() - microseconds(api.now)) < 60e6
 
 
-@pytest.mark.parametrize("date", ["yesterday", "", None])
+@pytest.mark.parametrize("date", ["yesterday", "", None, "Wed, 21 Oct 2015 07:28:00 +99999999999999"])
 def test_without_a_usable_date_the_time_is_that_of_this_machine(date: str | None) -> None:
     with Answers('{"jobs": [], "nextCursor": null, "hasMore": false}') as answers:
         answers.headers["X-Served"] = "1"
@@ -454,7 +454,9 @@ def test_a_wait_above_max_retry_delay_ends_at_once(api: Sandbox, connect: Connec
     assert "request req_" in str(problem.value)
 
 
-@pytest.mark.parametrize("asked", ["soon", "-5", "nan", "", "Mon, 99 Foo 2026"])
+@pytest.mark.parametrize(
+    "asked", ["soon", "-5", "nan", "", "Mon, 99 Foo 2026", "Wed, 21 Oct 2015 07:28:00 +99999999999999"]
+)
 def test_a_retry_after_that_says_nothing_is_as_none(api: Sandbox, connect: Connect, asked: str) -> None:
     api.fault("503", times=2, retry_after=asked)
     connect(api).page()

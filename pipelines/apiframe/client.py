@@ -271,7 +271,7 @@ class Client:
             return
         try:
             date = email.utils.parsedate_to_datetime(response.headers["Date"])
-        except ValueError:
+        except (ValueError, OverflowError):  # a zone of ten digits
             return
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
@@ -352,7 +352,7 @@ def _retry_after(response: requests.Response) -> float:
         pass
     try:
         until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
