@@ -17,7 +17,7 @@ from pipelines.apiframe.client import Client
 from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.slices import ListLoopsError, Slice, Slices, Task, restore
 from pipelines.sandbox import Sandbox
-from pipelines.sandbox.protocol import Refused
+from pipelines.sandbox.protocol import Cursor, Filter, Refused
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)  # the same jobs whenever the tests run
 CURSORS = ("position", "offset", "bound", "keeps_filter", "restart", "second")
@@ -523,6 +523,24 @@ def test_threads_read_everything_whatever_the_server_makes_of_cursors(cursors: s
         rows = read(api)
         assert {row.id: row.status for row in rows.values()} == {job["id"]: job["status"] for job in api.listing()}
         assert api.count() <= (31 + 10 if cursors in FOREIGN else 1.3 * 31 + 8)
+        assert any("status" in each.query or "model" in each.query for each in api.requests), "it was tried"
+
+
+@pytest.mark.usefixtures("early")
+@pytest.mark.parametrize("status", [500, 403])
+def test_threads_read_everything_where_the_server_fails_at_cursors_of_other_lists(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(now=NOW, jobs=3000, days=30) as api:
+        behind = api._behind
+
+        def fail(narrowed: Filter, asked: Cursor | None) -> Any:
+            if asked is not None and asked.filter != narrowed:
+                raise Refused(status, "no such list")
+            return behind(narrowed, asked)
+
+        monkeypatch.setattr(api, "_behind", fail)
+        assert read(api).keys() == {job["id"] for job in api.listing()}
         assert any("status" in each.query or "model" in each.query for each in api.requests), "it was tried"
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from pipelines.apiframe.client import Client, CursorRefusedError, Page
+from pipelines.apiframe.client import ApiError, Client, CursorRefusedError, Page
 from pipelines.apiframe.slices import Slices, Task
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
@@ -68,7 +68,8 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
                 throttled, allowed, calm = client.throttled, max(1, allowed // 2), 0
             elif (calm := calm + 1) % RECOVERY_PAGES == 0 and allowed < workers:
                 allowed += 1
-            if isinstance(answer, CursorRefusedError) and task.cursor is not None:
+            refused = isinstance(answer, CursorRefusedError) and task.cursor is not None
+            if refused or (isinstance(answer, ApiError) and task.foreign):  # a real fault ends the next request too
                 plan.refused(task)
             elif isinstance(answer, BaseException):
                 raise answer

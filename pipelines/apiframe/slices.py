@@ -66,6 +66,11 @@ class Task:
     limit: int = PAGE
     filters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def foreign(self) -> bool:
+        """Tell whether it takes a cursor to a list that it did not come from, which no server has to take."""
+        return bool(self.filters) or (self.slice.start is not None and not self.slice.pages)
+
 
 class Slices:
     """The plan of one reading of the list, newest first.
@@ -142,7 +147,7 @@ class Slices:
             self._read(task.slice, positions, kinds, next_cursor)
 
     def refused(self, task: Task) -> None:
-        """Take the answer that the API does not take the cursor of a task."""
+        """Take the answer that the API does not take the cursor of a task, or fails at a foreign one."""
         if task.filters:
             self._seeding = False
             self._distrust()
