@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
+from pipelines.sandbox.protocol import Refused
 from pipelines.settings import Settings
 from pipelines.sync import sync
 
@@ -163,6 +165,29 @@ def test_old_open_jobs_are_looked_up(settings_for: Make) -> None:
         assert stale(chosen.path, api) == {}
         api.finish(old)
         sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_where_the_api_does_not_search_old_open_jobs_are_paged_to(
+    settings_for: Make, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(jobs=400, days=20) as api:
+        page = api._page
+
+        def refuse(query: dict[str, str], *of: Any) -> Any:
+            if "search" in query:
+                raise Refused(status, "not here")
+            return page(query, *of)
+
+        monkeypatch.setattr(api, "_page", refuse)
+        api.advance(timedelta(days=13))
+        old = [api.add(1, status="PROCESSING", created_at=ago(api, days=20))[0] for _ in range(3)]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.finish(old[:1])
+        api.delete(old[1:2])
+        assert sync(chosen).delisted == 1
         assert stale(chosen.path, api) == {}
 
 

@@ -21,6 +21,7 @@ BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
 BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 QUICK_ANSWER = 0.01  # seconds
 MISDATED = 10  # jobs
+NO_SEARCH = (400, 404, 422)  # answers that say that the API does not search for this
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -225,7 +226,12 @@ class Reading:
     def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
         """Read jobs by id; returns whether the API really searches."""
         for identity in list(ids):
-            page = self.client.page(search=identity)
+            try:
+                page = self.client.page(search=identity)
+            except ApiError as problem:
+                if problem.status not in NO_SEARCH:
+                    raise
+                return False
             yield self._seen(page)
             if page.next_cursor is not None or any(other != identity for _, other in page.positions):
                 return False  # an id is one job on one page: an empty page that goes on is no proof of absence
