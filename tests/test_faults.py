@@ -325,18 +325,22 @@ def test_an_error_of_the_database_is_one_line_too(
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_job_that_cannot_be_searched_for_is_left_to_the_next_sync(api: Sandbox, settings_for: Make) -> None:
-    """The API searches for UUIDs only; a resumed load does not page down to what it has already."""
+def test_jobs_that_cannot_be_searched_for_are_paged_to_when_a_first_load_goes_on(
+    api: Sandbox, settings_for: Make
+) -> None:
+    """The API searches for UUIDs only. One was open when it was read, one had just ended: its cost still changes."""
     chosen = settings_for(api)
-    odd = api.add(1, status="PROCESSING", created_at=api.now - timedelta(hours=8))[0]
+    odd, ended = api.add(2, status="PROCESSING", created_at=api.now - timedelta(hours=8))
+    api.finish([ended])
     api.put(odd, id="job-1")
+    api.put(ended, id="job-2")
     api.add(120, created_at=api.now - timedelta(hours=6), status="COMPLETED")
     api.fault("500", None, after=3)
     fails(chosen)
     api.clear_faults()
     api.finish([odd], "FAILED")
+    api.put(ended, creditCost=0)
     api.add(150)
     api.advance(timedelta(hours=9))
-    sync(chosen)
     sync(chosen)
     assert stale(chosen.path, api) == {}

@@ -197,8 +197,11 @@ class Reading:
                 yield from self._search([job.id for job in self._remaining.values() if job.searchable])
                 self.delisted += self._remaining
                 return
-            if not can_page and not can_search:
-                return  # they stay unsettled, for the next sync
+            if not can_page and not (can_search and any(job.searchable for job in deeper)):
+                # What a resumed load has read already has no end to go on from: from the top, then.
+                self._resumes = False
+                yield from self._page_down(slices.Slice(None, None, floor=min(job.created_at for job in deeper)))
+                continue
             step = frontier.next_step(
                 deeper,
                 reached=self._newer_than(bottom.last) if can_page and bottom and bottom.last else None,
@@ -210,8 +213,6 @@ class Reading:
                 can_list = False
                 yield from self._read_lists()
             elif step.action == "search":
-                if not step.ids:
-                    return  # no way to ask for them: they stay unsettled
                 can_search = yield from self._search(step.ids)
                 if can_search:
                     for identity in step.ids:
@@ -220,8 +221,11 @@ class Reading:
             else:
                 assert bottom is not None  # noqa: S101 - there is something to go on from
                 part = slices.Slice(None, bottom.cursor, floor=step.down_to, last=bottom.last, pages=1)
-                self._plan = slices.Slices([part], workers=self.workers)
-                yield from self._walk()
+                yield from self._page_down(part)
+
+    def _page_down(self, part: slices.Slice) -> Iterator[Page]:
+        self._plan = slices.Slices([part], workers=self.workers)
+        yield from self._walk()
 
     def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
         """Read jobs by id; returns whether the API really searches."""
