@@ -125,9 +125,13 @@ class Warehouse:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
-    def over(cls, connection: Any) -> Self:
-        """Return the questions of a warehouse over a connection that is open already; it is not closed here."""
-        warehouse = cls(Path("warehouse.duckdb"))
+    def over(cls, connection: Any, file: Path = Path("warehouse.duckdb")) -> Self:
+        """Return the questions of a warehouse over a connection that is open already; it is not closed here.
+
+        `file` is what errors name.
+        """
+        warehouse = cls(file)
+        warehouse.load_file = file
         warehouse._connection = connection
         return warehouse
 
@@ -168,12 +172,7 @@ class Warehouse:
         """Open the load file, made anew from the published one where it is missing or older."""
         self._restore()
         self._discard_working_folder()
-        try:
-            self._connection = _open(self.load_file)
-        except ApiframeWarehouseError as problem:
-            raise ApiframeWarehouseError(
-                f"{problem}; if it is damaged, delete it: it is made again from the published file"
-            ) from None
+        self._connection = self._open_load_file()
         self.load_file.chmod(0o600)
         try:
             yield self
@@ -449,6 +448,8 @@ class Warehouse:
     # The load file and the published file
 
     def _restore(self) -> None:
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigurationError(f"{self.path} is no file: set warehouse.path to one")
         published = self.path.exists() and self.path.stat().st_size > 0
         if published:
             _require_database(self.path)
@@ -458,12 +459,46 @@ class Warehouse:
         copy = self.load_file.with_name(f"{self.path.name}.restoring")
         with _disk_errors(copy):
             _copy(self.path, copy)
-            copy.chmod(0o600)
-            if loaded and _last_number(copy) <= _last_number(self.load_file):
-                copy.unlink()  # an older backup was put in place: the load file knows more
-                return
-            self.load_file.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-            copy.replace(self.load_file)
+            try:
+                if self._is_newer(copy, loaded):
+                    self.load_file.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+                    copy.replace(self.load_file)
+            finally:
+                copy.unlink(missing_ok=True)
+
+    def _is_newer(self, copy: Path, loaded: bool) -> bool:
+        """Tell whether a copy of the published file knows more than the load file; refuse what is another's."""
+        try:
+            with contextlib.closing(_open(copy)) as connection:
+                found = Warehouse.over(connection, copy).last_run()
+                tables = connection.execute("select count(*) from duckdb_tables()").fetchall()[0][0]
+        except (ApiframeWarehouseError, duckdb.Error) as problem:
+            raise ApiframeWarehouseError(
+                f"{self.path} cannot be read: put a backup in its place, or delete it, and sync makes it again "
+                f"({_first_line(problem)})"
+            ) from None
+        if tables and not found:
+            raise ConfigurationError(f"{self.path} is no warehouse of this command: set warehouse.path to another file")
+        if not loaded:
+            return True
+        with contextlib.closing(self._open_load_file()) as connection:
+            known = Warehouse.over(connection, self.load_file).last_run()
+        if known and found and known.base_url != found.base_url:
+            raise ConfigurationError(
+                f"{self.path} was replaced by a warehouse of {found.base_url}: "
+                f"move it away to go on with {known.base_url}, or set another warehouse.path"
+            )
+        # An older backup that was put in place knows less than the load file.
+        return found is not None and (known is None or found.number > known.number)
+
+    def _open_load_file(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return _open(self.load_file)
+        except ApiframeWarehouseError as problem:
+            raise ApiframeWarehouseError(
+                f"{problem}; close what has it open; if it is damaged, delete it: "
+                "it is made again from the published file"
+            ) from None
 
     def _is_ours(self) -> bool:
         """Tell whether the published file is the one that the last sync published."""
@@ -552,13 +587,6 @@ def _require_database(path: Path) -> None:
     raise ConfigurationError(f"{path} is not a DuckDB database: set warehouse.path to another file")
 
 
-def _last_number(path: Path) -> int:
-    """Return the number of the last good sync in a file; 0 where there is none."""
-    with contextlib.closing(_open(path)) as connection:
-        run = Warehouse.over(connection).last_run()
-    return run.number if run else 0
-
-
 def _copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
@@ -592,4 +620,4 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as problem:
         raise ApiframeWarehouseError(f"cannot write {path}: {problem.strerror}; nothing is lost, run again") from None
     except duckdb.Error as problem:
-        raise ApiframeWarehouseError(f"the load file {path}: {_first_line(problem)}") from None
+        raise ApiframeWarehouseError(f"{path}: {_first_line(problem)}") from None

@@ -10,11 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from support import processes, running, runs, stale, stored
 
 from pipelines.apiframe import reading
-from pipelines.errors import BusyError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
@@ -332,6 +333,64 @@ def test_a_load_file_older_than_the_published_one_is_not_gone_on_from(
     change(api)
     whole_and_incremental(here, api)
     assert len(runs(here.path)) == 3
+
+
+@pytest.mark.parametrize("syncs", [1, 3])
+def test_another_warehouse_in_its_place_is_refused_and_neither_is_touched(
+    api: Sandbox, here: Settings, settings_for: Make, tmp_path: Path, syncs: int
+) -> None:
+    with Sandbox(jobs=120, seed=2) as another:
+        there = settings_for(another, path=str(tmp_path / "another.duckdb"))
+        for _ in range(syncs):
+            sync(there)
+    shutil.copy(there.path, here.path)
+    with pytest.raises(ConfigurationError, match="replaced by a warehouse of"):
+        sync(here)
+    assert here.path.read_bytes() == there.path.read_bytes()
+    here.path.unlink()
+    change(api)
+    whole_and_incremental(here, api)
+
+
+@pytest.mark.parametrize("load_file", ["kept", "lost"])
+def test_a_database_of_something_else_is_refused_and_not_touched(here: Settings, load_file: str) -> None:
+    here.path.unlink()
+    with duckdb.connect(str(here.path)) as connection:
+        connection.execute("create table mine as select 1 as x")
+    if load_file == "lost":
+        shutil.rmtree(private(here))
+    before = here.path.read_bytes()
+    with pytest.raises(ConfigurationError, match="another file"):
+        sync(here)
+    assert here.path.read_bytes() == before
+
+
+def test_a_damaged_published_file_is_named_and_made_again_once_it_is_deleted(api: Sandbox, here: Settings) -> None:
+    here.path.write_bytes(here.path.read_bytes()[:20_000])
+    with pytest.raises(ApiframeWarehouseError, match=f"^{here.path} cannot be read: .* delete it"):
+        sync(here)
+    here.path.unlink()
+    change(api)
+    whole_and_incremental(here, api)
+
+
+def test_a_damaged_load_file_is_named_and_made_again_once_it_is_deleted(api: Sandbox, here: Settings) -> None:
+    load_file = private(here) / here.path.name
+    load_file.write_bytes(load_file.read_bytes()[:20_000])
+    os.utime(here.path)  # it was copied here
+    with pytest.raises(ApiframeWarehouseError, match=f"{load_file}: .* delete it"):
+        sync(here)
+    load_file.unlink()
+    change(api)
+    whole_and_incremental(here, api)
+
+
+def test_a_pipe_or_device_is_refused_and_not_replaced(here: Settings) -> None:
+    here.path.unlink()
+    os.mkfifo(here.path)
+    with pytest.raises(ConfigurationError, match="is no file"):
+        sync(here)
+    assert here.path.is_fifo()
 
 
 @pytest.mark.parametrize("left", ["killed while extracting", "poison"])
