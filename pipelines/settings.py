@@ -71,14 +71,15 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
         own: overrides.get(own) if overrides.get(own) is not None else lookup(name, default)
         for own, (name, default, _) in _SETTINGS.items()
     }
-    if values["api_key"] is None:
+    if not values["api_key"]:  # unset, or set to nothing, as CI does with a secret that it lacks
         values["api_key"] = environment.get("APIFRAME_API_KEY")
     checked: dict[str, Any] = {}
     for own, (name, _, check) in _SETTINGS.items():
         try:
             checked[own] = check(values[own])
         except ValueError as problem:
-            shown = "" if own in ("api_key", "slack_hook") else f" = {values[own]!r}"
+            # An address may hold a password.
+            shown = "" if own in ("api_key", "slack_hook") else re.sub("//.*@", "//***@", f" = {values[own]!r}")
             raise ConfigurationError(f"{name}{shown}: {problem}") from None
     checked["path"] = project / checked["path"]
     return Settings(project=project, **checked)
@@ -90,7 +91,8 @@ class _Lookup:
     def __init__(self, project: Path, environment: Mapping[str, str]) -> None:
         self.environment = environment
         folder = environment.get("DLT_CONFIG_FOLDER", ".dlt")
-        home = Path("~/.dlt").expanduser()  # DLT_DATA_DIR moves dlt's data, not its configuration
+        # DLT_DATA_DIR moves dlt's data, not its configuration.
+        home = Path(os.path.expanduser("~/.dlt"))  # noqa: PTH111 - Path fails where a user has no home
         self.documents = [
             _read_toml(place / file) for file in ("secrets.toml", "config.toml") for place in (project / folder, home)
         ]
@@ -131,7 +133,7 @@ def _url(value: object) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or parts.query or parts.fragment or parts.username:
+    if not usable or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be an address like https://api.apiframe.ai/v2")
     return text
 
@@ -181,7 +183,10 @@ def _path(value: object) -> Path:
     text = str(value).strip()
     if not text or "\0" in text:
         raise ValueError("must be the path of a file")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as problem:  # ~somebody who does not exist
+        raise ValueError(str(problem)) from None
     if path.stem in (DESTINATION_SCHEMA, "reports"):
         raise ValueError(
             f"DuckDB cannot tell a file of this name from the schema {path.stem} in it; choose another name"

@@ -95,6 +95,8 @@ def test_the_key_by_its_own_name_and_by_dlts_which_wins(isolated: Path, monkeypa
     assert settings.load().require_key() == "afk_dlt"
     monkeypatch.setenv("SOURCES__APIFRAME__API_KEY", "afk_environment")
     assert settings.load().require_key() == "afk_environment"
+    monkeypatch.setenv("SOURCES__APIFRAME__API_KEY", "")
+    assert settings.load().require_key() == KEY, "an empty name is not set"
 
 
 def test_the_project_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +133,6 @@ WRONG = [
     ("sources.apiframe.base_url", "ftp://api.apiframe.ai", "must be an address like https://"),
     ("sources.apiframe.base_url", "api.apiframe.ai/v2", "must be an address"),
     ("sources.apiframe.base_url", "https://", "must be an address"),
-    ("sources.apiframe.base_url", "https://a:b@api.apiframe.ai/v2", "must be an address"),
     ("sources.apiframe.base_url", "https://api.apiframe.ai/v2?x=1", "must be an address"),
     ("sources.apiframe.base_url", "https://api.apiframe.ai:99999", "must be an address"),
     ("sources.apiframe.base_url", "https://[", "must be an address"),
@@ -144,6 +145,7 @@ WRONG = [
     ("sources.apiframe.workers", "65", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "2.5", "a whole number"),
     ("warehouse.path", "", "must be the path of a file"),
+    ("warehouse.path", "~nobody-of-this-name/w.duckdb", "home directory"),
     ("warehouse.path", "data/apiframe.duckdb", "choose another name"),
     ("warehouse.path", "reports.db", "choose another name"),
     ("warehouse.destination", "Duck DB", "must be the name of a destination"),
@@ -229,6 +231,19 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ConfigurationError, match="copy it again") as problem:
         settings.load({"APIFRAME_API_KEY": key})
     assert "sec" not in str(problem.value)
+
+
+@pytest.mark.parametrize("user", ["user:hush", ":hush", "hush"])
+def test_an_address_that_holds_a_password_is_refused_and_the_password_not_shown(user: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be an address") as problem:
+        settings.load({"SOURCES__APIFRAME__BASE_URL": f"https://{user}@api.apiframe.ai/v2"})
+    assert "hush" not in str(problem.value)
+
+
+def test_a_user_without_a_home_folder_needs_none(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    write(isolated, "config.toml", '[sources.apiframe]\nscope = "team"\n')
+    assert settings.load().scope == "team"
 
 
 def test_the_hook_of_slack_is_a_secret_too() -> None:
