@@ -32,6 +32,7 @@ LOG_SECONDS = 10.0
 
 def main() -> None:
     """Run the command and exit with the code of the contract; every error is one line."""
+    _open_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     os.umask(0o077)  # what is written holds what a company makes and pays: for its owner only
     debug = "--debug" in sys.argv
@@ -45,6 +46,9 @@ def main() -> None:
         hint = f" (see {context.command_path} --help)" if context else ""
         code = _fail(problem.format_message().replace("\n", " ") + hint, 2, debug)
     except (KeyboardInterrupt, click.Abort):
+        # Under `python -m`, Python dies by SIGINT where the interrupt came while some import ran code given as text;
+        # running such code once more makes it forget.
+        exec("")  # noqa: S102
         code = _fail("interrupted; nothing is lost, run it again", 1, debug)
     except BrokenPipeError:  # the reader of a pipe has gone; nothing more to say, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,6 +66,13 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
     click.echo(f"apiframe-warehouse: {printable(message)}", err=True)
     return code
+
+
+def _open_streams() -> None:
+    """Put something in the place of streams that the caller closed: the next file opened would be taken for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -202,7 +213,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
             with click.open_file(file or "-", encoding="utf-8") as opened:
                 sql = opened.read()
         except (OSError, UnicodeDecodeError) as problem:
-            raise ConfigurationError(f"cannot read {file}: {problem}") from None
+            raise ConfigurationError(f"cannot read {file or 'standard input'}: {problem}") from None
     connection = connect(settings.load())
     try:
         result = query.run(connection, sql or "")

@@ -168,6 +168,16 @@ def test_quiet_prints_nothing(run: Run) -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_obstacle(
+    api: Sandbox, environment: dict[str, str], isolated: Path, closed: str
+) -> None:
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    ended = subprocess.run([*shell, *COMMAND, "sync"], env=environment, capture_output=True, timeout=90, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert stale(isolated / "data" / "warehouse.duckdb", api) == {}
+
+
 def test_a_terminal_shows_progress_and_the_same_line(environment: dict[str, str], isolated: Path) -> None:
     code, written = on_a_terminal(environment, "sync")
     assert code == 0
@@ -329,6 +339,12 @@ def test_an_interrupt_ends_a_sync_at_once(
     # The line of a terminal's ^C is ended first.
     assert err == "\napiframe-warehouse: interrupted; nothing is lost, run it again\n"
     assert not (isolated / "data" / "warehouse.duckdb").exists()
+
+
+def test_an_interrupt_while_something_is_imported_is_exit_1_too(run: Run, isolated: Path) -> None:
+    (isolated / "duckdb.py").write_text("exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')")
+    ended = run("sync", PYTHONPATH=f"{isolated}{os.pathsep}{ROOT}")
+    assert (ended.returncode, "interrupted" in ended.stderr) == (1, True)
 
 
 # status, query
