@@ -41,11 +41,13 @@ CATALOGUE_AGE = microseconds(timedelta(days=1))
 #: What dlt must do, whatever its configuration says: the promises rest on it.
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",  # an error is one line of ours; dlt logs a traceback of every try
     "RUNTIME__INTERCEPT_SIGNALS": "false",  # an interrupt ends the sync at once; nothing is lost by it
     "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
     "LOAD__TRUNCATE_STAGING_DATASET": "true",  # or the file stays twice as large
     "LOAD__DELETE_COMPLETED_JOBS": "true",
     "RESTORE_FROM_DESTINATION": "true",  # the warehouse is the only memory
+    "PIPELINES__APIFRAME__DEV_MODE": "false",  # or each sync loads into a schema of its own
 }
 
 Item = TypeVar("Item")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -338,12 +337,12 @@ class Warehouse:
 
     def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
         """Replace the catalogue of models; models that are only `named` by jobs get a row without anything else."""
-        self.connection.execute("begin")
+        self.query("begin")
         self._create_models()
         self.query(f"delete from {SCHEMA}.models")
         for row in model_rows(models, named, now):
             self.query(f"insert into {SCHEMA}.models values (?, ?, ?, ?, ?, ?, make_timestamp(?))", row)
-        self.connection.execute("commit")
+        self.query("commit")
 
     def _create_models(self) -> None:
         self.query(
@@ -378,9 +377,6 @@ class Warehouse:
     def pipeline(self) -> dlt.Pipeline:
         """Return the dlt pipeline that loads into the warehouse."""
         import dlt
-
-        # JSON travels as text on purpose; dlt warns of it at every load.
-        logging.getLogger("dlt").addFilter(lambda record: "column hints were different" not in record.getMessage())
 
         folder = self.working_folder
         if "=" in str(folder):  # DuckDB would take a folder `key=value` for a partition
@@ -524,7 +520,8 @@ def explain(problem: Exception) -> tuple[BaseException, Exception | None]:
         if isinstance(cause, (ApiframeWarehouseError, KeyboardInterrupt)):
             return cause, None
         cause = cause.__cause__ or cause.__context__
-    reason = _first_line(problem.__cause__ if isinstance(problem.__cause__, Exception) else problem)
+    told = problem.__cause__ if isinstance(problem.__cause__, Exception) else problem
+    reason = _first_line(getattr(told, "client_exception", told))  # what dlt tried again it tells with a traceback
     return ApiframeWarehouseError(f"loading failed: {reason}; nothing is lost, run again"), problem
 
 

@@ -305,6 +305,24 @@ def test_another_sync_that_holds_the_warehouse_is_exit_4(
         thread.join(60)
 
 
+@pytest.mark.parametrize("kilobytes", [48, 100])
+def test_a_full_disk_is_one_line_that_says_so(
+    api: Sandbox, environment: dict[str, str], isolated: Path, kilobytes: int
+) -> None:
+    limited = ["sh", "-c", f'ulimit -f {2 * kilobytes} && exec "$@"', "sh"]  # files can grow so far and no further
+    ended = subprocess.run(
+        [*limited, *COMMAND, "sync"], env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert "File too large" in one_line(ended, 1)
+    assert not (isolated / "data" / "warehouse.duckdb").exists()
+
+
+@pytest.mark.parametrize("variable", ["DEV_MODE", "PIPELINES__DEV_MODE"])
+def test_dlts_mode_for_development_is_off(api: Sandbox, run: Run, isolated: Path, variable: str) -> None:
+    assert run("sync", **{variable: "true"}).returncode == 0
+    assert stale(isolated / "data" / "warehouse.duckdb", api) == {}
+
+
 # Interrupts
 
 

@@ -292,7 +292,7 @@ def test_other_things_in_the_files_do_not_matter(isolated: Path, text: str) -> N
 
 REPOSITORY = Path(settings.__file__).parents[1]
 #: Settings of dlt itself, which we only pass on.
-OF_DLT = {"runtime.dlthub_telemetry": False, "runtime.log_level": "WARNING"}
+OF_DLT = {"runtime.dlthub_telemetry": False}
 
 
 def flat(document: dict[str, Any], before: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ also become COMMENT ON in the database. What differs between engines is written 
 `{local_day(created_at)}`; `macros` has them all. Importing this loads nothing heavy, since every sync does.
 """
 
+import contextlib
 import csv
 import hashlib
 import re
@@ -63,7 +64,8 @@ def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_cla
     try:
         connection.execute(";\n".join([*statements, "commit"]))
     except duckdb.Error as problem:
-        connection.execute("rollback")
+        with contextlib.suppress(duckdb.Error):  # a commit that failed has ended it
+            connection.execute("rollback")
         raise ApiframeWarehouseError(f"cannot create the views: {problem}") from problem
 
 
