@@ -385,7 +385,8 @@ def _time_axis(unit: str, width: Width) -> alt.X:
 
 
 def _names(column: str, order: list[str]) -> alt.Y:
-    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=240))
+    # Names are cut already, and Vega would cut an emoji in two, which no SVG can hold.
+    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=0))
 
 
 def _figures(width: Width) -> alt.Axis:

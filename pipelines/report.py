@@ -81,7 +81,7 @@ def write_report(
 def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, oldest: date, now: datetime) -> str:
     unit = period.unit()
     models = queries.summary(connection, period, "model")
-    names = dict(zip(models["model"].map(_key), charts.labels(models["model"]), strict=True))
+    names = dict(zip(map(_key, models["model"]), charts.labels(models["model"]), strict=True))
     spend = queries.summary(connection, period, unit, "model")
     rates = queries.summary(connection, period, unit)
     reasons = queries.failure_reasons(connection, period)

@@ -105,6 +105,17 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
+def test_names_that_vega_would_cut_in_two_or_that_look_alike_are_shown_apart(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        for place, model in enumerate(["🎨" * 30, None, ""]):
+            job = {"id": str(place), "status": "FAILED", "model": model, "created_at": NOW.isoformat()}
+            insert(connection, "jobs", [job])
+        create_views(connection, "UTC")
+        write(connection, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<td>(none) (2)</td>") == 2  # of spend and of outcomes
+
+
 def test_many_models_and_a_year_stay_below_a_megabyte(tmp_path: Path) -> None:
     with base_tables() as connection:
         account(connection, 20_000, 360)
