@@ -114,11 +114,11 @@ def _(ask, days, mo, models, queries, unit, zone):
 
 
 @app.cell
-def _(charts, mo, total):
+def _(charts, mo, queries, total):
     mo.hstack(
         [
-            mo.stat(charts.number(total["credits"]), label="Credits spent", bordered=True),
-            mo.stat(charts.number(total["credits_pending"]), label="Credits pending", bordered=True),
+            mo.stat(queries.exact(total["credits"]), label="Credits spent", bordered=True),
+            mo.stat(queries.exact(total["credits_pending"]), label="Credits pending", bordered=True),
             mo.stat(charts.number(total["jobs"]), label="Jobs created", bordered=True),
             mo.stat(
                 charts.number(total["credits_per_finished_job"], 2),

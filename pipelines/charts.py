@@ -7,13 +7,14 @@ the page between light and dark.
 
 import io
 import re
+from decimal import Decimal
 from html import escape
 from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 
-from pipelines.reports.queries import label
+from pipelines.reports.queries import exact, label
 
 # Each has a contrast of 3:1 or more on white and on the dark page.
 COLOURS = ["#3b7dbf", "#cf6d17", "#3d9147", "#9564b5", "#24918b", "#9c6b4a", "#b8577f"]
@@ -61,16 +62,16 @@ def spend_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart
 
 def read_spend(frame: pd.DataFrame, unit: str) -> str:
     """Say where the credits went; frame as for `spend_over_time`."""
-    spent = frame["credits"].astype(float).fillna(0)
+    spent = frame["credits"].map(lambda cost: Decimal(0) if pd.isna(cost) else cost).astype(object)
     total = spent.sum()
     if total <= 0:
         return "No credits were spent in this period."
     by_model = spent.groupby(frame["model"], dropna=False).sum().sort_values(ascending=False)
-    by_time = spent.groupby(frame[unit]).sum()
+    by_time = spent.groupby(frame[unit]).sum().sort_values(ascending=False, kind="stable")
     which = "was" if unit == "day" else "began on"
     return (
-        f"{number(total)} credits, {label(by_model.index[0])} took {percent(by_model.iloc[0] / total)}. "
-        f"The dearest {unit} {which} {by_time.idxmax()}: {number(by_time.max())} credits."
+        f"{exact(total)} credits, {label(by_model.index[0])} took {percent(by_model.iloc[0] / total)}. "
+        f"The dearest {unit} {which} {by_time.index[0]}: {exact(by_time.iloc[0])} credits."
     )
 
 

@@ -15,7 +15,7 @@ import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
-from pipelines.reports.queries import NO_VIEWS, label
+from pipelines.reports.queries import NO_VIEWS, exact, label
 from pipelines.settings import Settings
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
@@ -146,12 +146,12 @@ def _monthly_credits(connection: duckdb.DuckDBPyConnection, settings: Settings, 
     )
     passed = (now.timestamp() - first.timestamp()) / (following.timestamp() - first.timestamp())
     budget = settings.monthly_credits
-    message = f"{spent:,.0f} credits spent in {local:%Y-%m}"
+    message = f"{exact(spent)} credits spent in {local:%Y-%m}"
     if passed > 0:
         message += f", {float(spent) / passed:,.0f} by its end at this pace"
     if unknown:
         message += f", without {unknown:,} jobs of unknown cost"
-    message += f" (budget {budget:,.0f})" if budget else " (no budget set)"
+    message += f" (budget {exact(budget)})" if budget else " (no budget set)"
     state: State = "ok"
     if budget and spent >= WARN_AT * budget:
         state = "breached" if spent >= budget else "warning"

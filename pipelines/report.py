@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from decimal import Decimal
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipelines import charts
 from pipelines.charts import number, percent, seconds
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.reports import queries
-from pipelines.reports.queries import Period, label
+from pipelines.reports.queries import Period, exact, label
 
 ROWS_SHOWN = 25  # of a table; the rest is summed up in a line under it
 HEADLINES = (
@@ -135,11 +136,11 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
                         name(row),
                         label(row.modality),
                         number(row.jobs),
-                        _credits(row.credits),
+                        exact(row.credits),
                         _percent_figure(row.credits, total["credits"]),
                         number(row.credits_per_finished_job, 2),
                         number(row.credits_per_asset, 2),
-                        _credits(row.credits_pending),
+                        exact(row.credits_pending),
                         number(row.jobs_cost_unknown),
                     )
                     for row in _rows(models)
@@ -294,7 +295,7 @@ def _headlines(total: Any, before: Any, period: Period) -> str:
 
     unknown = total["jobs_cost_unknown"]
     cards = [
-        ("Credits spent", _credits(total["credits"]), change("credits")),
+        ("Credits spent", exact(total["credits"]), change("credits")),
         ("Jobs created", number(total["jobs"]), change("jobs")),
         ("Files delivered", number(total["assets"]), change("assets")),
         (
@@ -307,7 +308,7 @@ def _headlines(total: Any, before: Any, period: Period) -> str:
             number(total["credits_per_finished_job"], 2),
             change("credits_per_finished_job"),
         ),
-        ("Credits pending", _credits(total["credits_pending"]), f"open jobs: {number(total['open'])}"),
+        ("Credits pending", exact(total["credits_pending"]), f"open jobs: {number(total['open'])}"),
     ]
     warning = (
         f'<p class="note">The cost of {number(unknown)} of {number(total["jobs"])} jobs is unknown: '
@@ -370,18 +371,16 @@ def _key(model: Any) -> str | None:
     return None if pd.isna(model) else str(model)
 
 
-def _credits(value: Any) -> str:
-    return number(value, 0 if pd.isna(value) or value == int(value) else 2)
-
-
 def _percent_figure(part: Any, whole: Any) -> str:
     return number(100 * float(part) / float(whole), 1) if part is not None and whole else "-"
 
 
-def _plain(value: Any) -> int | float | None:
-    """Return a figure as JSON can hold it."""
+def _plain(value: Any) -> int | float | Decimal | None:
+    """Return a figure as JSON can hold it; credits stay exact."""
     if pd.isna(value):
         return None
+    if isinstance(value, Decimal):
+        return value
     return int(value) if value == int(value) else float(value)
 
 

@@ -108,6 +108,7 @@ def test_credits_of_the_month_against_the_budget(warehouse: duckdb.DuckDBPyConne
     add(warehouse, 1, "COMPLETED", credit_cost=1000, created_at="2024-03-31T23:59:59Z")
     finding = check(warehouse, monthly_credits=100)["monthly_credits"]
     assert (finding.state, finding.measured, finding.threshold) == (state, Decimal(spent), 100)
+    assert finding.message.startswith(f"{spent} credits spent")
 
 
 def test_the_month_is_that_of_the_time_zone_and_its_end_is_foreseen(warehouse: duckdb.DuckDBPyConnection) -> None:

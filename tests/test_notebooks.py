@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import marimo as mo
 import pytest
-from reports.tables import account, base_tables, hostile
+from reports.tables import account, base_tables, hostile, insert
 
 from pipelines.reports import create_views
 from pipelines.warehouse import connect_readonly
@@ -76,6 +76,15 @@ def test_failure_rates_shows_the_totals_of_the_views(warehouse: duckdb.DuckDBPyC
     assert defined["by_model"]["failed"].sum() == defined["over_time"]["failed"].sum() == failed
     assert defined["reasons"]["jobs"].sum() == failed
     assert f"{100 * failed / (failed + finished):.1f} %" in shown
+
+
+def test_credits_are_shown_to_the_last_digit(path: Path) -> None:
+    with base_tables(str(path)) as connection:
+        for cost in ("10000000000000.0001", "0.2"):
+            job = {"id": cost, "status": "COMPLETED", "credit_cost": cost, "created_at": "@60"}
+            insert(connection, "jobs", [job])
+        create_views(connection, "UTC")
+    assert run("credit_spend")[0].count("10,000,000,000,000.2001") >= 2  # headline, sentence
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -4,6 +4,7 @@ import re
 import stat
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,18 @@ def test_fractions_unknown_costs_and_stuck_jobs_are_shown(tmp_path: Path) -> Non
     assert "stuck-one" in text
     assert "No sync has ended well yet" in text
     assert "No job failed in this period" in text
+
+
+def test_credits_are_shown_to_the_last_digit(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        for place in range(3):
+            job = {"id": str(place), "status": "COMPLETED", "model": "m", "created_at": NOW.isoformat()}
+            insert(connection, "jobs", [{**job, "credit_cost": Decimal("10000000000000.0001")}])
+        create_views(connection, "UTC")
+        headline = write(connection, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert str(headline["credits"]) == "30000000000000.0003"
+    assert text.count("30,000,000,000,000.0003") >= 4  # headline, sentence, table
 
 
 def test_the_same_warehouse_gives_the_same_bytes(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -180,6 +180,13 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
     return rows
 
 
+def exact(amount: Any) -> str:
+    """Write credits with all their digits and thousands apart; missing ones as -."""
+    if amount is None or amount != amount:
+        return "-"
+    return f"{amount:,.4f}".rstrip("0").rstrip(".")
+
+
 def label(text: Any, length: int = 28) -> str:
     """Return one printable line of at most `length` characters for a name or message that the API gave.
 
