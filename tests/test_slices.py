@@ -177,6 +177,18 @@ def test_one_job_misdated_below_the_floor_does_not_end_the_reading(place: int) -
     assert not played.missing()
 
 
+def test_a_page_wholly_below_the_floor_does_not_end_the_reading_alone() -> None:
+    listed = Sandbox(now=NOW, jobs=400, days=30).listing()
+    stands = [(microseconds(job["createdAt"]), job["id"]) for job in listed]
+    plan = Slices(top(floor=stands[50][0]), workers=1)
+    for start, following in ((100, "a"), (0, "b")):  # the second page comes first
+        task = plan.next_task()
+        assert task is not None
+        plan.apply(task, stands[start : start + 100], [(None, None)] * 100, following)
+    assert plan.disordered
+    assert not plan.done
+
+
 @pytest.mark.usefixtures("dense")
 def test_filters_that_are_ignored_cost_a_request() -> None:
     api = Sandbox(now=NOW, jobs=3000, days=30)

@@ -529,6 +529,35 @@ def test_a_misdated_job_is_stored_and_hides_no_other(api: Sandbox, here: Setting
     assert stale(here.path, api, but=settled_since(api)) == {}
 
 
+def test_pages_that_come_in_another_order_are_noticed(
+    api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is newest first, but the second comes before the first: what is newest would never be read."""
+    usual = api._rows
+
+    def swapped(narrowed: Any) -> list[int]:
+        rows = usual(narrowed)
+        return [*rows[100:200], *rows[:100], *rows[200:]]
+
+    monkeypatch.setattr(api, "_rows", swapped)
+    api.cursors = "offset"
+    sync(here)
+    api.add(20)
+    outcome = sync(here)
+    assert outcome.run.jobs_new == 20
+    assert "the jobs did not come newest first, so the whole list was read" in outcome.notes
+
+
+def test_a_newest_job_that_was_deleted_costs_one_request(api: Sandbox, here: Settings) -> None:
+    api.advance(timedelta(days=2))
+    newest = api.add(1, status="COMPLETED")
+    sync(here)
+    api.advance(timedelta(days=2))
+    sync(here)
+    api.delete(newest)
+    assert sync(here).run.requests <= 2
+
+
 def settled_since(api: Sandbox) -> list[str]:
     """Jobs whose files expired, which is no change that a sync looks for."""
     return [job["id"] for job in api.listing() if job["expired"]]

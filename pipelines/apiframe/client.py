@@ -273,6 +273,8 @@ class Client:
             date = email.utils.parsedate_to_datetime(response.headers["Date"])
         except (ValueError, OverflowError):  # a zone of ten digits
             return
+        if date.year == datetime.max.year:  # no time can be added to it
+            return
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
         self._clock = (int(date.timestamp() * 1e6), time.monotonic())

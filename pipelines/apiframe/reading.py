@@ -21,7 +21,7 @@ BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
 BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 QUICK_ANSWER = 0.01  # seconds
 MISDATED = 10  # jobs
-NO_SEARCH = (400, 404, 422)  # answers that say that the API does not search for this
+REFUSED = (400, 404, 422)  # answers that say that the API has no such list
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -71,7 +71,7 @@ class Reading:
         self.delisted: list[str] = []
         self._resumes = known is not None and known.progress is not None
         self._walks = known is None or self._resumes or whole
-        self._remaining = {job.id: job for job in unsettled}
+        self._remaining = {job.id: job for job in unsettled if since is None or job.created_at >= since}
         self._newer_than = newer_than
         self._open_jobs = open_jobs or {}
         self._is_known = is_known
@@ -126,7 +126,10 @@ class Reading:
         self.high_water_mark = newest
         if self.known and self.known.high_water_mark is not None:
             self.high_water_mark = max(newest or 0, self.known.high_water_mark)
-        top = slices.Slice(None, None, floor=self._floor(first))
+        top = slices.Slice(None, None)
+        self._set_floor(top, first)
+        if self.high_water_mark != newest:  # the newest job was deleted, or this is not the top of the list
+            top.least_pages = 2
         stretches = [top]
         if self.known and self.known.progress:
             stretches += slices.restore(self.known.progress, self.since)
@@ -140,10 +143,11 @@ class Reading:
         yield from self._walk()
         yield from self._look_up_the_rest()
 
-    def _floor(self, first: Page) -> int | None:
+    def _set_floor(self, top: slices.Slice, first: Page) -> None:
         known = self.known
+        top.floor = self.since
         if known is None or (self._walks and not self._resumes):
-            return self.since
+            return
         floor = frontier.floor(known, self.settle_after)
         if not self._walks and first.positions:
             wanted = [position for position in first.positions if position[0] >= (self.since or position[0])]
@@ -152,8 +156,9 @@ class Reading:
             if newer or not self._is_known(wanted):
                 self._on_new()
             elif frontier.was_quiet(known, self.settle_after):  # nothing new on the first page: it is enough
-                floor = max(floor, first.positions[-slices.BELOW :][0][0] + 1)
-        return floor if self.since is None else max(floor, self.since)
+                floor = max(floor, first.positions[-1][0] + 1)
+                top.below = slices.BELOW
+        top.floor = floor if self.since is None else max(floor, self.since)
 
     def _walk(self) -> Iterator[Page]:
         barren = 0
@@ -233,7 +238,7 @@ class Reading:
             try:
                 page = self.client.page(search=identity)
             except ApiError as problem:
-                if problem.status not in NO_SEARCH:
+                if problem.status not in REFUSED:
                     raise
                 return False
             yield self._seen(page)
@@ -248,7 +253,12 @@ class Reading:
             cursor = None
             while most > 0:
                 most -= 1
-                page = self.client.page(status=status, cursor=cursor)
+                try:
+                    page = self.client.page(status=status, cursor=cursor)
+                except ApiError as problem:
+                    if problem.status not in REFUSED:
+                        raise
+                    return
                 yield self._seen(page)
                 cursor = page.next_cursor
                 if cursor is None or any(job.get("status") != status for job in page.jobs):

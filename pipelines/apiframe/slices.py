@@ -49,6 +49,7 @@ class Slice:
     last: int | None = None  # createdAt of the last job read
     head: list[str] = field(default_factory=list)  # the first ids behind `start`
     pages: int = 0
+    least_pages: int = 1  # to be read before the floor counts: two show whether pages come in order
     below: int = 0  # jobs read that lie below the floor
     busy: bool = False
     ended: bool = False  # at its end, before the slice above it has come down to it
@@ -178,8 +179,7 @@ class Slices:
             return
         if times:
             part.last = times[-1]
-        part.below += sum(part.floor is not None and time < part.floor for time in times)
-        if next_cursor is None or part.below >= BELOW:
+        if next_cursor is None or self._at_floor(part, times):
             part.cursor = next_cursor
             self.bottom = part
             self._end(part, at_floor=next_cursor is not None)
@@ -195,6 +195,15 @@ class Slices:
             self._patience -= 1
             if self._pages >= self._chain_pages and self._patience < 0:
                 self._choose(part)
+
+    def _at_floor(self, part: Slice, times: Sequence[int]) -> bool:
+        """Tell whether a slice has come down to its floor. A list out of order must not look as if it had."""
+        if part.floor is None:
+            return False
+        before, part.below = part.below, part.below + sum(time < part.floor for time in times)
+        if not before and part.below == len(times):  # nothing on it was asked for: has a page come too soon?
+            part.least_pages = part.pages + 1
+        return part.below >= BELOW and part.pages >= part.least_pages
 
     def _plausible(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind]) -> bool:
         """Tell whether the first page behind a foreign cursor can be what follows there, unfiltered."""
