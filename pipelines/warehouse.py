@@ -6,10 +6,12 @@ leaves either file as it was or as it should be. One process at a time holds the
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -379,8 +381,10 @@ class Warehouse:
         import dlt
 
         folder = self.working_folder
-        if "=" in str(folder):  # DuckDB would take a folder `key=value` for a partition
+        # DuckDB would take these for patterns or partitions (`key=value`); dlt puts the path into SQL as it is.
+        if re.search(r"[=%'*?\[{]", str(folder)):
             folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return dlt.pipeline(
             pipeline_name=PIPELINE,
             pipelines_dir=str(folder),
@@ -430,9 +434,9 @@ class Warehouse:
             mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
             _copy(self.load_file, copy)
             copy.chmod(mode)
-            copy.replace(self.path)
-            # A reader that may write leaves a log; it belongs to the file that was replaced.
+            # A reader that may write leaves a log; beside the new file it would keep every reader out.
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            copy.replace(self.path)
             _fsync_folder(self.path.parent)
             self._signature_file.write_text(_signature(self.path))
         except OSError as problem:

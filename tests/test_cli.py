@@ -323,6 +323,15 @@ def test_dlts_mode_for_development_is_off(api: Sandbox, run: Run, isolated: Path
     assert stale(isolated / "data" / "warehouse.duckdb", api) == {}
 
 
+@pytest.mark.parametrize("folder", ["it's", "100%s", "year=2026", "a b[1]", "é日"])
+def test_the_warehouse_may_lie_anywhere(api: Sandbox, run: Run, isolated: Path, tmp_path: Path, folder: str) -> None:
+    path, temporary = isolated / folder / f"{folder}.duckdb", tmp_path / "temporary"
+    temporary.mkdir()
+    assert run("sync", WAREHOUSE__PATH=str(path), TMPDIR=str(temporary)).returncode == 0
+    assert stale(path, api) == {}
+    assert list(temporary.iterdir()) == [], "nothing stays behind"
+
+
 # Interrupts
 
 

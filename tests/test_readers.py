@@ -138,6 +138,24 @@ def test_a_reader_in_the_process_of_the_sync_is_not_in_its_way(api: Sandbox, her
     assert query(here.path, NUMBER.format("")) == [(2,)]
 
 
+def test_what_a_reader_wrote_keeps_nobody_out_of_the_file_that_takes_its_place(
+    api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, original = here.path.stat().st_ino, Path.unlink
+    log = here.path.with_name(f"{here.path.name}.wal")
+
+    def look_first(path: Path, *arguments: Any, **named: Any) -> None:
+        assert path != log or here.path.stat().st_ino == before, "a log beside a file that it does not belong to"
+        original(path, *arguments, **named)
+
+    with duckdb.connect(str(here.path)) as connection:
+        connection.execute("create table mine as select 1 as x")
+        assert log.exists()
+        monkeypatch.setattr(Path, "unlink", look_first)
+        sync(here)
+        assert not log.exists()
+
+
 def test_what_a_reader_wrote_into_the_published_file_is_no_obstacle(api: Sandbox, here: Settings) -> None:
     with duckdb.connect(str(here.path)) as connection:
         connection.execute("create table mine as select 1 as x")
