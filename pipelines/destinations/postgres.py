@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,6 +164,14 @@ class PostgresWarehouse(Warehouse):
     def storable(self, rows: list[Row]) -> list[Row]:
         """Keep in `extra` the texts that Postgres, or dlt's way to it, cannot hold in their column."""
         return [_storable(row) if _unfit(row) else row for row in rows]
+
+    def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
+        """Replace the catalogue of models, without the NUL in a text, which Postgres has not."""
+        texts = [
+            {name: text.replace("\0", "") if isinstance(text, str) else text for name, text in model.items()}
+            for model in models
+        ]
+        super().save_models(texts, (name.replace("\0", "") for name in named), now)
 
     def record(self, *runs: Run) -> None:
         """Add rows to `sync_runs`, and the indexes that the next sync looks jobs up by."""

@@ -64,6 +64,15 @@ def test_texts_that_postgres_cannot_hold_are_kept_in_extra(api: Sandbox, here: S
     assert (again.run.jobs_new, stored(here.path)) == (0, found), "not taken for changes"
 
 
+def test_a_catalogue_with_nul_is_stored_without(api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = {"id": "a\0b", "label": "c\0d", "modality": "image", "costMin": 2}
+    monkeypatch.setattr("pipelines.apiframe.client.Client.models", lambda _: [model])
+    api.add(1, model="a\0b")
+    sync(here)
+    sql = "select id, label, modality from apiframe.models where label is not null"
+    assert rows(here, sql) == [("ab", "cd", "image")]
+
+
 def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
     with warehouse_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
