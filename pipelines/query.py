@@ -92,7 +92,8 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f") if value == value.to_integral() else format(value, "f")
+        text = format(value, "f")  # normalize() would round to 28 digits
+        return text.partition(".")[0] if value == value.to_integral() else text
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond else "seconds")
     if isinstance(value, (dict, list)):

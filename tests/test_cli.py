@@ -411,6 +411,7 @@ def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environ
     assert run("query", sql, "--json").stdout == run("query", sql, "--format", "json").stdout
     assert run("query", sql, "--format", "markdown").stdout.splitlines()[2] == '| 1.50 | a,"b\\| |  |'
     assert run("query", "-", stdin="select 42 as x").stdout == "x\n42\n"
+    assert run("query", f"select {'7' * 38}::decimal(38, 0) as x").stdout == f"x\n{'7' * 38}\n"
     Path("q.sql").write_text("select count(*) as n from apiframe.jobs")
     assert run("query", "--file", "q.sql").stdout == "n\n130\n"
     code, written = on_a_terminal(environment, "query", "select 7 as x")
