@@ -80,10 +80,12 @@ def _last_sync(age: float, settings: Settings) -> Finding:
     most = settings.max_age.total_seconds()
     return Finding(
         "last_sync",
-        "breached" if age > most else "ok",
+        "breached" if abs(age) > most else "ok",  # one far ahead would hide for long that syncs have stopped
         age,
         most,
-        f"the last good sync ended {_hours(age)} ago (at most {_hours(most)})",
+        f"the last good sync ended {_hours(age)} ago (at most {_hours(most)})"
+        if age >= 0
+        else f"the last good sync ended {_hours(-age)} ahead of this clock (at most {_hours(most)})",
     )
 
 

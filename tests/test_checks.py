@@ -62,13 +62,16 @@ def test_a_quiet_account_is_in_order(warehouse: duckdb.DuckDBPyConnection) -> No
     assert {finding.state for finding in check(warehouse).values()} == {"ok"}
 
 
-@pytest.mark.parametrize(("age", "state"), [(25.9, "ok"), (26, "ok"), (26.1, "breached")])
+@pytest.mark.parametrize(
+    ("age", "state"), [(25.9, "ok"), (26, "ok"), (26.1, "breached"), (-1, "ok"), (-27, "breached")]
+)
 def test_age_of_the_last_good_sync(warehouse: duckdb.DuckDBPyConnection, age: float, state: str) -> None:
     synced(warehouse, NOW - timedelta(hours=age))
     synced(warehouse, NOW - timedelta(hours=100))
     finding = check(warehouse)["last_sync"]
     assert (finding.state, finding.threshold) == (state, 26 * 3600)
     assert finding.measured == pytest.approx(age * 3600)
+    assert ("ahead of this clock" in finding.message) == (age < 0)
 
 
 @pytest.mark.parametrize(
