@@ -240,5 +240,5 @@ def read_rules(file: Path | None = None) -> list[tuple[str, str]]:
         raise ConfigurationError(f"{file}: the first line must be text,reason")
     for row in rows:
         if len(row) != 2 or not all(cell.strip() for cell in row):
-            raise ConfigurationError(f"{file}: a line must hold a text and a reason, not {','.join(row)!r}")
+            raise ConfigurationError(f"{file}: a line must hold a text and a reason, not {','.join(row)[:80]!r}")
     return [(text.strip().lower(), reason.strip()) for text, reason in rows[1:]]
