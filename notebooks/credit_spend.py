@@ -69,8 +69,8 @@ def _(known, mo):
 @app.cell
 def _(known, mo, timedelta):
     days = mo.ui.date_range(
-        start=known.oldest,
-        stop=known.newest,
+        start=known.oldest - timedelta(days=1),  # in another time zone jobs may lie a day before or after
+        stop=known.newest + timedelta(days=1),
         value=(max(known.oldest, known.newest - timedelta(days=29)), known.newest),
         label="Days",
     )

@@ -108,6 +108,18 @@ def test_filters_change_what_is_counted(name: str, warehouse: duckdb.DuckDBPyCon
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_days_of_every_time_zone_can_be_chosen(name: str, warehouse: duckdb.DuckDBPyConnection) -> None:
+    [first, last] = sql(
+        warehouse,
+        "select min(cast(created_at at time zone 'Etc/GMT+12' as date)), "
+        "max(cast(created_at at time zone 'Pacific/Kiritimati' as date)) from reports.jobs",
+    )
+    days = run(name)[1]["days"]
+    assert days.start <= first
+    assert days.stop >= last
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_hostile_text_stays_text(name: str, path: Path) -> None:
     with base_tables(str(path)) as connection:
         hostile(connection)
