@@ -7,6 +7,7 @@ the page between light and dark.
 
 import io
 import re
+from datetime import datetime
 from decimal import Decimal
 from html import escape
 from typing import Any, Literal
@@ -35,11 +36,12 @@ def spend_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -> Chart
     data = data.groupby([unit, "model"])["credits"].sum().reset_index()
     domain = [*shown, *([OTHERS] if len(largest) > len(shown) else [])]
     data["rank"] = data["model"].map(domain.index)
+    data = _with_ends(data, unit)
     return _fit(
-        alt.Chart(_with_ends(data, unit))
+        alt.Chart(data)
         .mark_bar()
         .encode(
-            x=_time_axis(unit, width),
+            x=_time_axis(unit, width, data),
             x2="end:T",
             y=alt.Y("sum(credits):Q", title=f"credits per {unit}", axis=alt.Axis(format=",~r")),
             color=alt.Color(
@@ -126,7 +128,7 @@ def failure_rate_over_time(frame: pd.DataFrame, unit: str, width: Width = 900) -
     for column in ("failure_rate", "failure_rate_low", "failure_rate_high"):
         data[column] *= 100
     base = alt.Chart(data).encode(
-        x=_time_axis(unit, width),
+        x=_time_axis(unit, width, data),
         tooltip=[
             alt.Tooltip("start:T", title=unit, format="%Y-%m-%d", timeUnit="utcyearmonthdate"),
             alt.Tooltip("ended:Q", title="ended jobs", format=","),
@@ -367,18 +369,25 @@ def _with_ends(data: pd.DataFrame, unit: str) -> pd.DataFrame:
     step = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[unit]
     end = start + step
     return data.drop(columns=unit).assign(
-        start=start.dt.strftime("%Y-%m-%d"), end=(end - (end - start) * 0.1).dt.strftime("%Y-%m-%dT%H:%MZ")
+        start=data[unit].map(str),
+        end=(end - (end - start) * 0.1).map(lambda time: f"{time.isoformat()}Z"),
     )
 
 
-def _time_axis(unit: str, width: Width) -> alt.X:
+def _time_axis(unit: str, width: Width, data: pd.DataFrame) -> alt.X:
+    starts, most = data["start"].unique(), 4 if _narrow(width) else 10
+    few = len(starts) <= most  # Vega would label hours between them with the same day
     return alt.X(
         "start:T",
         title=None,
         scale=alt.Scale(type="utc"),
         axis=alt.Axis(
             format="%b %Y" if unit == "month" else "%-d %b",
-            tickCount=4 if _narrow(width) else 10,
+            **(
+                {"values": [1000 * datetime.fromisoformat(f"{start}T00Z").timestamp() for start in starts]}
+                if few
+                else {"tickCount": most}
+            ),
             labelOverlap=True,
             grid=False,
         ),

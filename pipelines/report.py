@@ -98,10 +98,11 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
         return names.get(_key(row.model)) or label(row.model)
 
     def age(moment: Any) -> str:
-        return seconds((pd.Timestamp(now) - moment).total_seconds())
+        return seconds(max(0.0, (pd.Timestamp(now) - moment).total_seconds()))  # their clock may be ahead of ours
 
     def local(moment: Any) -> str:
-        return str(moment.astimezone(ZoneInfo(period.timezone)).strftime("%Y-%m-%d %H:%M"))
+        there = moment.astimezone(ZoneInfo(period.timezone))  # perhaps in the year 0, which strftime refuses
+        return f"{there.year:04}-{there.month:02}-{there.day:02} {there.hour:02}:{there.minute:02}"
 
     synced = (
         f"Last good sync {age(fresh.last_sync_at)} before"
@@ -264,7 +265,8 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
     return PAGE.format(
         period=f"{period.first} to {period.last}",
         facts=escape(
-            f"{period.days} days, counted in {period.timezone}. Made {local(pd.Timestamp(now))}. "
+            f"{number(period.days)} {'day' if period.days == 1 else 'days'}, counted in {period.timezone}. "
+            f"Made {local(pd.Timestamp(now))}. "
             f"{synced}; newest job {age(fresh.newest_job_at)} before."
         ),
         sections="\n".join(sections),
@@ -273,20 +275,22 @@ def _page(connection: duckdb.DuckDBPyConnection, period: Period, total: Any, old
 
 def _before(connection: duckdb.DuckDBPyConnection, period: Period, oldest: date) -> Any:
     """Return the totals of the period before, or None where the warehouse does not cover all of it."""
-    before = period.before()
-    return queries.summary(connection, before).iloc[0] if oldest <= before.first else None
+    covered = (period.first - oldest).days >= period.days
+    return queries.summary(connection, period.before()).iloc[0] if covered else None
 
 
 def _headlines(total: Any, before: Any, period: Period) -> str:
+    span = "the day before" if period.days == 1 else f"the {period.days} days before"
+
     def change(name: str) -> str:
         if before is None:
-            return f"history does not cover the {period.days} days before"
+            return f"history does not cover {span}"
         if pd.isna(before[name]) or not before[name]:
-            return f"none in the {period.days} days before"
+            return f"none in {span}"
         if pd.isna(total[name]):
             return ""
         ratio = float(total[name]) / float(before[name])
-        return f"{100 * (ratio - 1):+,.1f} % on the {period.days} days before"
+        return f"{100 * (ratio - 1):+,.1f} % on {span}"
 
     def points() -> str:
         if before is None or pd.isna(before["failure_rate"]) or pd.isna(total["failure_rate"]):

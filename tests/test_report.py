@@ -189,8 +189,29 @@ def test_a_period_before_without_a_finished_job_has_no_mean_to_compare_with(tmp_
         write_report(
             connection, tmp_path / "report.html", TODAY - timedelta(days=1), TODAY - timedelta(days=1), "UTC", NOW
         )
-    assert "Credits per finished job 5.00 none in the 1 days before" in before
+    assert "Credits per finished job 5.00 none in the day before" in before
     assert "nan" not in before + Page((tmp_path / "report.html").read_text()).text
+
+
+def test_misdated_jobs_and_the_first_day_of_all_do_not_stop_the_report(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        for created_at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", NOW.isoformat()):
+            insert(connection, "jobs", [{"id": created_at, "status": "QUEUED", "created_at": created_at}])
+        for zone in ("America/New_York", "Asia/Tokyo"):
+            create_views(connection, zone)
+            for first in (date(1, 1, 1), TODAY - timedelta(days=1)):
+                write_report(connection, tmp_path / "report.html", first, TODAY + timedelta(days=1), zone, NOW)
+    assert "0001-01-01T00:00:00Z" in (tmp_path / "report.html").read_text()
+
+
+def test_each_of_few_days_is_labelled_once(tmp_path: Path) -> None:
+    with base_tables() as connection:
+        insert(connection, "jobs", [{"id": "1", "status": "FAILED", "created_at": NOW.isoformat()}])
+        create_views(connection, "UTC")
+        write(connection, tmp_path / "report.html", 1)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.text.count(f"{TODAY.day} {TODAY:%b}") == 4  # two charts, wide and narrow
+    assert "1 day, counted in UTC" in page.text
 
 
 def test_nothing_to_report_is_said_in_a_line(tmp_path: Path) -> None:

@@ -91,7 +91,12 @@ RATES = """
 
 def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     """Return what the warehouse covers, or None where it holds no jobs."""
-    bounds = frame(connection, "select min(day) as oldest, max(day) as newest from reports.jobs").iloc[0]
+    bounds = frame(
+        connection,
+        "select min(day) as oldest, max(day) as newest from reports.jobs "
+        # What the API misdates may fall, in a time zone, on a day that Python does not have.
+        "where day between date '0001-01-01' and date '9999-12-31'",
+    ).iloc[0]
     if bounds["oldest"] is None:
         return None
     fresh = frame(
