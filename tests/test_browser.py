@@ -110,7 +110,7 @@ def test_the_report_opens_from_disk_without_network(
         page.context.set_offline(True)
         page.reload()
         assert page.title().startswith("Apiframe, ")  # hostile text has not taken it
-        assert page.get_by_text(f"{headline['credits']:,}", exact=True).is_visible()
+        assert page.get_by_text(f"{headline['credits']:,.0f}", exact=True).is_visible()
         assert overflow(page) == 0
         assert page.get_by_role("img", name="Failure rate by model").count() == 1  # wide or narrow, not both
         assert page.evaluate(CUT_OFF) == []
