@@ -36,7 +36,16 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
     _remove(path)
     now = datetime.now(UTC).replace(microsecond=0)
     with Sandbox(jobs=JOBS, days=DAYS, now=now - timedelta(hours=HOURS)) as api:
-        chosen = settings.load({}, api_key=api.api_key, base_url=api.base_url, path=str(path))
+        # whatever is configured for the real warehouse: this one is a file of its own
+        chosen = settings.load(
+            {},
+            api_key=api.api_key,
+            base_url=api.base_url,
+            path=str(path),
+            destination="duckdb",
+            scope="user",
+            timezone="UTC",
+        )
         click.echo(f"A sandbox serves {JOBS:,} jobs of {DAYS} days on {api.base_url}. First load:")
         api.add(IN_FLIGHT)
         with progress() as shown:

@@ -12,11 +12,14 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support import stale
 
+from pipelines import demo
+from pipelines.cli import _Progress
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
@@ -372,6 +375,20 @@ def test_an_interrupt_while_something_is_imported_is_exit_1_too(run: Run, isolat
     (isolated / "duckdb.py").write_text("exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')")
     ended = run("sync", PYTHONPATH=f"{isolated}{os.pathsep}{ROOT}")
     assert (ended.returncode, "interrupted" in ended.stderr) == (1, True)
+# demo
+
+
+def test_the_demo_leaves_the_configured_warehouse_alone(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "JOBS", 300)
+    (isolated / ".dlt").mkdir(exist_ok=True)
+    (isolated / ".dlt" / "config.toml").write_text(
+        '[warehouse]\ndestination = "delta"\n[destination.filesystem]\nbucket_url = "lake"\n'
+    )
+    shown: list[object] = []
+    demo.run(partial(_Progress, quiet=True), shown.append)
+    assert len(shown) == 2
+    assert {path.name for path in isolated.iterdir()} == {".dlt", "data"}
+    assert {path.name for path in (isolated / "data").iterdir()} == {".load", "demo.duckdb", "demo.html"}
 
 
 # status, query
