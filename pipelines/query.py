@@ -6,6 +6,7 @@ Values are hostile text: what goes to a terminal has no control characters. Cred
 import csv
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -29,9 +30,19 @@ class Result(NamedTuple):
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
     """Run SQL and return what the last statement gives. Raises ConfigurationError with DuckDB's own words."""
-    try:
+
+    def arrow() -> Any:
         relation = connection.sql(sql)
-        table = relation.to_arrow_table() if relation is not None else None
+        return relation.to_arrow_table() if relation is not None else None
+
+    try:
+        with ThreadPoolExecutor(1) as worker:  # in the main thread DuckDB would not hear Ctrl-C
+            running = worker.submit(arrow)
+            try:
+                table = running.result()
+            except KeyboardInterrupt:
+                connection.interrupt()
+                raise
     except duckdb.Error as problem:
         raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
     if table is None:  # a statement that gives nothing

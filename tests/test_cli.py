@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -375,6 +376,25 @@ def test_an_interrupt_while_something_is_imported_is_exit_1_too(run: Run, isolat
     (isolated / "duckdb.py").write_text("exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')")
     ended = run("sync", PYTHONPATH=f"{isolated}{os.pathsep}{ROOT}")
     assert (ended.returncode, "interrupted" in ended.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("synced")
+def test_an_interrupt_ends_a_long_query(environment: dict[str, str]) -> None:
+    endless = "select count(*) from range(1000000000) a, range(1000) b where a.range + b.range = 5"
+    sql = f"copy (select 1) to 'begun.csv'; {endless}"
+    process = subprocess.Popen([*COMMAND, "query", sql], env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        while not Path("begun.csv").exists() and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.5)  # nothing tells from outside that the second statement is at work
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err.strip()) == (1, "apiframe-warehouse: interrupted; nothing is lost, run it again")
+
+
 # demo
 
 

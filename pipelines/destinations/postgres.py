@@ -298,6 +298,10 @@ class Connection:
         """Run a statement of this project; `?` and `$name` are parameters, times are as in DuckDB."""
         return self._run(_translate(sql, parameters), parameters)
 
+    def interrupt(self) -> None:
+        """End the statement that another thread is running."""
+        self._connection.cancel()
+
     def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result | None:
         """Run anyone's SQL; None where it gives no rows."""
         found = self._run(_translate(query, params), params) if params else self._run(query, None)
