@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import orjson
+import pyarrow as pa
 
 from pipelines.apiframe.records import encode, printable
 from pipelines.errors import ConfigurationError
@@ -47,14 +48,22 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
         raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
     if table is None:  # a statement that gives nothing
         return Result([], [])
-    columns = [column.to_pylist() for column in table.columns]
+    columns = [[_span(value) for value in column.to_pylist()] for column in table.columns]
     return Result(table.column_names, list(zip(*columns, strict=True)))
+
+
+def _span(value: Any) -> Any:
+    """Return an interval as the time it spans, a month as 30 days (as DuckDB compares them)."""
+    if isinstance(value, pa.MonthDayNano):
+        return timedelta(days=30 * value.months + value.days, microseconds=value.nanoseconds // 1000)
+    return value
 
 
 def render(result: Result, form: str, width: int | None = None) -> str:
     """Return a result as text. `form` is table, csv, json or markdown; `width` the columns of the terminal."""
     if form == "json":
-        return encode([dict(zip(result.columns, map(_plain, row), strict=True)) for row in result.rows])
+        names = _distinct(result.columns)
+        return encode([dict(zip(names, map(_plain, row), strict=True)) for row in result.rows])
     if form == "csv":
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -69,10 +78,22 @@ def render(result: Result, form: str, width: int | None = None) -> str:
     ]
     names = [printable(name) for name in result.columns]
     if form == "markdown":
-        lines = [names, ["--:" if number else "---" for number in numeric]]
-        lines += [[cell.replace("|", "\\|") for cell in row] for row in cells]
+        rule = ["--:" if number else "---" for number in numeric]
+        lines = [[cell.replace("|", "\\|") for cell in line] for line in (names, rule, *cells)]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return _table(names, cells, numeric, width, len(result.rows))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Number repeated names (id, id_1), as a join gives them: an object has each key once."""
+    distinct: dict[str, None] = {}
+    for name in names:
+        unused, number = name, 0
+        while unused in distinct or (number and unused in names):
+            number += 1
+            unused = f"{name}_{number}"
+        distinct[unused] = None
+    return list(distinct)
 
 
 def _table(names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int) -> str:
@@ -105,11 +126,19 @@ def _text(value: Any) -> str:
     if isinstance(value, Decimal):
         text = format(value, "f")  # normalize() would round to 28 digits
         return text.partition(".")[0] if value == value.to_integral() else text
+
+        return format(value.to_integral_value(), "f") if value == value.to_integral_value() else format(value, "f")
+
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond else "seconds")
+        return value.isoformat(sep=" ", timespec=_precision(value))
     if isinstance(value, (dict, list)):
         return encode(_plain(value))
     return str(value)
+
+
+def _precision(value: datetime) -> str:
+    """Milliseconds are what the API has; finer times, like those of syncs, are not cut."""
+    return "auto" if value.microsecond % 1000 else "milliseconds" if value.microsecond else "seconds"
 
 
 def _plain(value: Any) -> Any:

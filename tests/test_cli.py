@@ -456,6 +456,20 @@ def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environ
 
 
 @pytest.mark.usefixtures("synced")
+def test_query_loses_nothing_of_a_value(run: Run) -> None:
+    sql = (
+        "select 170141183460469231731687303715884105727 as whole, timestamp '2026-01-31 10:00:00.123456' as fine, "
+        "interval '90 seconds' as took, 1 as \"a|b\", 2 as id, 3 as id"
+    )
+    assert run("query", sql).stdout.splitlines()[1] == (
+        "170141183460469231731687303715884105727,2026-01-31 10:00:00.123456,0:01:30,1,2,3"
+    )
+    answer = json.loads(run("query", sql, "--json").stdout)[0]
+    assert (answer["took"], answer["id"], answer["id_1"]) == (90, 2, 3)
+    assert run("query", sql, "--format", "markdown").stdout.startswith("| whole | fine | took | a\\|b | id | id |\n")
+
+
+@pytest.mark.usefixtures("synced")
 @pytest.mark.parametrize(
     "sql", ["delete from apiframe.jobs", "select nonsense", "this is no sql", "create table x (i int)"]
 )
