@@ -41,6 +41,9 @@ def main() -> None:
         sys.stdout.flush()
     except ApiframeWarehouseError as problem:
         code = _fail(str(problem), problem.exit_code, debug)
+    except click.exceptions.NoArgsIsHelpError as problem:  # the help is no error to be put on one line
+        click.echo(problem.format_message(), err=True)
+        code = 2
     except click.ClickException as problem:
         context = getattr(problem, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
@@ -265,7 +268,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 
 @_command(
     "check",
-    "apiframe-warehouse check || mail -s 'Apiframe' me@example.com",
+    "apiframe-warehouse check || echo 'look at the lines that say breached'",
     "apiframe-warehouse check --notify --json",
 )
 @click.option("--notify", is_flag=True, help="Send breaches to Slack (runtime.slack_incoming_hook).")
@@ -410,7 +413,7 @@ def _print_outcome(outcome: Outcome) -> None:
         f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
         f"{run.open_jobs:,} still open",
         f"{_credits(outcome.credits_added)} credits",
-        f"{run.requests:,} request{'s' if run.requests != 1 else ''}, {outcome.seconds:.1f} s",
+        f"{_requests(run.requests)}, {outcome.seconds:.1f} s",
         _shown(outcome.path),
     ]
     click.echo(" · ".join(parts))
@@ -421,6 +424,10 @@ def _print_outcome(outcome: Outcome) -> None:
         click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request{'s' if count != 1 else ''}"
 
 
 def _credits(amount: Any) -> str:
@@ -463,7 +470,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
-        "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {run['requests']:,} requests)",
+        "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {_requests(run['requests'])})",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": _time(found["newest_job"]),
         "open jobs": f"{found['open_jobs']:,}",

@@ -411,6 +411,12 @@ def test_the_demo_leaves_the_configured_warehouse_alone(isolated: Path, monkeypa
     assert {path.name for path in (isolated / "data").iterdir()} == {".load", "demo.duckdb", "demo.html"}
 
 
+def test_no_command_shows_the_help(run: Run) -> None:
+    answer = run()
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == run("--help").stdout
+
+
 # status, query
 
 
