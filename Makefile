@@ -6,12 +6,16 @@ RUN := $(BIN)/apiframe-warehouse
 # Spark is only for `make test-destinations`: 450 MB that no other target needs.
 HEAVY := pyspark|py4j
 
+# `make sync report` in that order, also where MAKEFLAGS holds -j.
+.NOTPARALLEL:
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml requirements.lock
-	@echo "installing into .venv (about a minute, once)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, for example: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@echo "installing into .venv (a few minutes, once)"
 	@$(PYTHON) -m venv --clear .venv
 	@awk '/^[a-z]/ {keep = $$0 !~ /^($(HEAVY))==/} keep' requirements.lock > .venv/requirements
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/requirements
