@@ -125,10 +125,7 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Decimal):
         text = format(value, "f")  # normalize() would round to 28 digits
-        return text.partition(".")[0] if value == value.to_integral() else text
-
-        return format(value.to_integral_value(), "f") if value == value.to_integral_value() else format(value, "f")
-
+        return text.partition(".")[0] if value == value.to_integral_value() else text
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec=_precision(value))
     if isinstance(value, (dict, list)):

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from http.client import responses as REASONS  # noqa: N812
 from typing import Any, TypeVar
 
@@ -273,7 +273,7 @@ class Client:
             date = email.utils.parsedate_to_datetime(response.headers["Date"])
         except (ValueError, OverflowError):  # a zone of ten digits
             return
-        if date.year == datetime.max.year:  # no time can be added to it
+        if date.year == MAXYEAR:  # no time can be added to it
             return
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)

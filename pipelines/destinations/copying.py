@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipelines.apiframe import records
 from pipelines.apiframe.records import Row
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.sync import DLT_SETTINGS, CHUNK_ROWS, without_pandas
+from pipelines.sync import CHUNK_ROWS, DLT_SETTINGS, without_pandas
 from pipelines.warehouse import ROW, SCHEMA, Warehouse, warehouse_for
 
 if TYPE_CHECKING:
