@@ -181,8 +181,10 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     if engine == "spark":
         exact = "cast({} as double)".format
         return common | {
+            # Not by way of the session's own local time, in which an hour comes twice a year.
             "local_day": lambda time: (
-                f"cast(convert_timezone({literal(timezone)}, cast({time} as timestamp_ntz)) as date)"
+                f"cast(convert_timezone('UTC', {literal(timezone)}, timestamp_ntz '1970-01-01 00:00:00' "
+                f"+ make_dt_interval(0, 0, 0, cast(unix_micros({time}) as decimal(20, 0)) / 1000000)) as date)"
             ),
             "seconds": lambda start, end: (
                 f"unix_micros({end}) / {exact('1e6')} - unix_micros({start}) / {exact('1e6')}"

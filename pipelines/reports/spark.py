@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 
@@ -54,7 +55,8 @@ def _read(spark: Any, location: str, storage_options: Mapping[str, str] | None) 
             "holds; start Spark with the Delta connector"
         )
     fields = [f"`{field.name}` {_type(field.type)}" for field in table.schema().fields]
-    return spark.read.schema(", ".join(fields)).parquet(*table.file_uris())
+    files = map(unquote, table.file_uris())  # Spark takes a path as it is written
+    return spark.read.schema(", ".join(fields)).parquet(*files)
 
 
 def _type(kind: Any) -> str:

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyspark
@@ -75,7 +77,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.executor.memory", "700m")
             .config("spark.ui.enabled", "false")
             .config("spark.sql.shuffle.partitions", "4")
-            .config("spark.sql.session.timeZone", "UTC")
+            .config("spark.sql.session.timeZone", "America/St_Johns")
             .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
             .getOrCreate()
         )
@@ -83,15 +85,20 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield session
 
 
-def test_every_common_view_gives_the_rows_of_duckdb(settings_for: Make, spark: Any, tmp_path: Path) -> None:
+def test_every_common_view_gives_the_rows_of_duckdb(
+    settings_for: Make, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = tmp_path / "a lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(lake))
     with Sandbox(jobs=JOBS, days=200) as api:
         varied(api)
+        api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
         here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
         sync(here)
         copy(settings_for(api, timezone=ZONE))
     rules = tmp_path / "rules.csv"
     rules.write_text("text,reason\nit's,\"quo'ted \\\"\ntimeout,time-out\n")
-    made = register(spark, str(tmp_path / "lake" / "apiframe"), ZONE)
+    made = register(spark, str(lake / "apiframe"), ZONE)
     assert len(spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()) == 3, "a driver and two workers"
     common = [view for view in read_views() if view.engine is None]
     assert made == [f"reports_{view.name}" for view in common]
@@ -102,14 +109,13 @@ def test_every_common_view_gives_the_rows_of_duckdb(settings_for: Make, spark: A
         found = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
         assert len(found) == len(wanted) > 0
         assert differences(ordered(found), ordered(wanted)) == [], view.name
-    register(spark, str(tmp_path / "lake" / "apiframe"), ZONE, rules)
+    register(spark, str(lake / "apiframe"), ZONE, rules)
     reasons = {row[0] for row in spark.sql("select distinct failure_reason from reports_failure_reasons").collect()}
     assert reasons == {"quo'ted \\", "time-out", "unknown"}
 
 
-def test_a_table_whose_files_do_not_tell_what_it_holds_is_refused(
-    settings_for: Make, spark: Any, tmp_path: Path
-) -> None:
+def test_a_table_whose_files_do_not_tell_what_it_holds_is_refused(settings_for: Make, tmp_path: Path) -> None:
+    spark = SimpleNamespace(conf={})  # refused before Spark is asked: no second cluster in another test process
     with Sandbox(jobs=10) as api:
         sync(settings_for(api))
         lake = tmp_path / "lake" / "apiframe"
