@@ -31,11 +31,11 @@ from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
-CHUNK_ROWS = 60_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
-FIRST_CHUNK_SECONDS = 2.0  # doubled from chunk to chunk
+CHUNK_ROWS = 200_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
+FIRST_CHUNK_SECONDS = 8.0  # doubled after the first
 MOST_CHUNK_SECONDS = 16.0
 BATCHES_AHEAD = 8
-GC_THRESHOLD = 100_000
+GC_THRESHOLD = 1_000_000
 CATALOGUE_AGE = microseconds(timedelta(days=1))
 
 #: What dlt must do, whatever its configuration says: the promises rest on it.
@@ -183,12 +183,14 @@ class _Sync:
         """Read, load and record."""
         if self.mode == "full":
             self.warehouse.mark_seen([], restart=self.progress is None)
-        batches = self.reading.batches()
-        if self.reading.walks:
-            with _rare_collections(), contextlib.closing(_Ahead(batches, BATCHES_AHEAD)) as ahead:
+        self.reading.begin()
+        with contextlib.ExitStack() as stack:
+            batches = self.reading.batches()
+            if self.reading.walks:
+                stack.enter_context(_rare_collections())
+                if not self.reading.quick:
+                    batches = iter(stack.enter_context(contextlib.closing(_Ahead(batches, BATCHES_AHEAD))))
                 _prepare_dlt()  # while the first pages come
-                self._load(iter(ahead))
-        else:
             self._load(batches)
         if self.reading.disordered:
             self.notes.append("the jobs did not come newest first, so the whole list was read")

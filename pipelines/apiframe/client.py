@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from http.client import responses as REASONS  # noqa: N812
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
@@ -244,7 +245,7 @@ class Client:
         It goes through the session's adapter: what a session does beyond that (cookies, redirects, a look for proxies
         before every request) is not wanted, and costs as much as the rest.
         """
-        mine: tuple[requests.PreparedRequest, Callable[..., requests.Response]] | None
+        mine: tuple[requests.PreparedRequest, str, Callable[..., requests.Response]] | None
         if (mine := getattr(self._local, "mine", None)) is None:
             session = requests.Session()
             session.headers.update(
@@ -254,12 +255,13 @@ class Client:
             session.trust_env = False  # no passwords of ~/.netrc
             request = session.prepare_request(requests.Request("GET", self.base_url))
             adapter = session.get_adapter(self.base_url)
-            mine = request, functools.partial(adapter.send, timeout=self._timeout, **environment)
+            base = (request.url or self.base_url).rstrip("/")  # as requests writes it: other alphabets, spaces
+            mine = request, base, functools.partial(adapter.send, timeout=self._timeout, **environment)
             self._local.mine = mine
             with self._lock:
                 self._sessions.append(session)
-        request, send = mine
-        request.prepare_url(self.base_url + path, parameters)
+        request, base, send = mine
+        request.url = f"{base}{path}?{urlencode(parameters)}"
         return send(request=request)
 
     def _wait(self, seconds: float) -> None:

@@ -30,8 +30,17 @@ def kinds(page: Page) -> list[tuple[str | None, str | None]]:
 def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
     """Read the range of a plan; yields every page that came, filtered ones included, in the order of arrival.
 
-    The next pages are asked for before one is handed over. Raises what the client raises.
+    The next pages are asked for before one is handed over, on `workers` threads; 0: one page after the other, in this
+    thread. Raises what the client raises.
     """
+    if not workers:
+        while (task := plan.next_task()) is not None:
+            try:
+                answer: Page | BaseException = _fetch(client, task)
+            except ApiError as problem:
+                answer = problem
+            yield from _apply(plan, task, answer)
+        return
     tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[Task, Page | BaseException]] = queue.SimpleQueue()
     threads: list[threading.Thread] = []
@@ -68,20 +77,25 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
                 throttled, allowed, calm = client.throttled, max(1, allowed // 2), 0
             elif (calm := calm + 1) % RECOVERY_PAGES == 0 and allowed < workers:
                 allowed += 1
-            refused = isinstance(answer, CursorRefusedError) and task.cursor is not None
-            if refused or (isinstance(answer, ApiError) and task.foreign):  # a real fault ends the next request too
-                plan.refused(task)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                plan.apply(task, answer.positions, kinds(answer), answer.next_cursor)
+            handed_over = _apply(plan, task, answer)
             ask()
-            if isinstance(answer, Page):
-                yield answer
+            yield from handed_over
     finally:
         sys.setswitchinterval(switch_interval)
         for _ in threads:
             tasks.put(None)
+
+
+def _apply(plan: Slices, task: Task, answer: Page | BaseException) -> list[Page]:
+    """Tell the plan of an answer; returns the page, if it was one."""
+    refused = isinstance(answer, CursorRefusedError) and task.cursor is not None
+    if refused or (isinstance(answer, ApiError) and task.foreign):  # a real fault ends the next request too
+        plan.refused(task)
+        return []
+    if isinstance(answer, BaseException):
+        raise answer
+    plan.apply(task, answer.positions, kinds(answer), answer.next_cursor)
+    return [answer]
 
 
 def _fetch(client: Client, task: Task) -> Page:

@@ -19,7 +19,9 @@ from pipelines.apiframe.records import OPEN, Row, to_rows
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
 BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
-QUICK_ANSWER = 0.01  # seconds
+#: Seconds. Where answers come as quickly as rows can be made, more connections and threads only cost requests and time:
+#: Python runs one at a time. A first load without latency takes a seventh less in a single thread.
+QUICK_ANSWER = 0.01
 MISDATED = 10  # jobs
 REFUSED = (400, 404, 422)  # answers that say that the API has no such list
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
@@ -34,7 +36,7 @@ class Batch:
 
 
 class Reading:
-    """Reads what one sync needs. Iterate over `batches()`, then look at the rest.
+    """Reads what one sync needs. Call `begin()`, iterate over `batches()`, then look at the rest.
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
@@ -78,6 +80,7 @@ class Reading:
         self._on_new = on_new
         self._on_page = on_page
         self._plan = slices.Slices([], workers=1)
+        self._first: Page | None = None
 
     @property
     def walks(self) -> bool:
@@ -88,6 +91,30 @@ class Reading:
     def disordered(self) -> bool:
         """Tell whether jobs did not come newest first, so that the whole list was read."""
         return self._plan.disordered
+
+    @property
+    def quick(self) -> bool:
+        """Tell whether the API answers so quickly that nothing is gained by asking ahead."""
+        return self.client.answered_after <= QUICK_ANSWER
+
+    def begin(self) -> None:
+        """Read the first page."""
+        first = self._first = self.client.page()
+        times = sorted((time for time, _ in first.positions), reverse=True)
+        newest = times[0] if times else None
+        # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
+        self.started_at = max(first.read_at, times[MISDATED] if len(times) > MISDATED else 0)
+        self.high_water_mark = newest
+        if self.known and self.known.high_water_mark is not None:
+            self.high_water_mark = max(newest or 0, self.known.high_water_mark)
+        top = slices.Slice(None, None)
+        self._set_floor(top, first)
+        if self.high_water_mark != newest:  # the newest job was deleted, or this is not the top of the list
+            top.least_pages = 2
+        stretches = [top]
+        if self.known and self.known.progress:
+            stretches += slices.restore(self.known.progress, self.since)
+        self._plan = slices.Slices(stretches, workers=1 if self.quick else self.workers)
 
     def batches(self) -> Iterator[Batch]:
         """Yield rows in batches of some 5,000, smaller ones where pages come slowly, before an error and at the end."""
@@ -118,24 +145,8 @@ class Reading:
         return rows if self.since is None else [row for row in rows if row.created_at >= self.since]
 
     def _pages(self) -> Iterator[Page]:
-        first = self.client.page()
-        times = sorted((time for time, _ in first.positions), reverse=True)
-        newest = times[0] if times else None
-        # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
-        self.started_at = max(first.read_at, times[MISDATED] if len(times) > MISDATED else 0)
-        self.high_water_mark = newest
-        if self.known and self.known.high_water_mark is not None:
-            self.high_water_mark = max(newest or 0, self.known.high_water_mark)
-        top = slices.Slice(None, None)
-        self._set_floor(top, first)
-        if self.high_water_mark != newest:  # the newest job was deleted, or this is not the top of the list
-            top.least_pages = 2
-        stretches = [top]
-        if self.known and self.known.progress:
-            stretches += slices.restore(self.known.progress, self.since)
-        # A server that answers at once is as quick as rows can be made: more connections only cost requests.
-        workers = self.workers if self.client.answered_after > QUICK_ANSWER else 1
-        self._plan = slices.Slices(stretches, workers=workers)
+        first, top = self._first, self._plan.slices[0]
+        assert first is not None  # noqa: S101 - begin() comes first
         task = self._plan.next_task()
         assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
         self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
@@ -163,7 +174,7 @@ class Reading:
     def _walk(self) -> Iterator[Page]:
         barren = 0
         ids: set[str] = set()
-        for page in reader.read(self.client, self._plan, self.workers):
+        for page in reader.read(self.client, self._plan, 0 if self.quick else self.workers):
             found = {identity for _, identity in page.positions}
             barren = 0 if found - ids else barren + 1
             if not self._plan.disordered:
