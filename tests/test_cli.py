@@ -221,7 +221,7 @@ def test_full_says_what_had_drifted(api: Sandbox, synced: Settings, run: Run) ->
         ({"WAREHOUSE__PATH": "data/apiframe.duckdb"}, 2, "choose another name"),
         ({"WAREHOUSE__PATH": "/proc/none/w.duckdb"}, 2, "cannot write in /proc/none"),
         ({"WAREHOUSE__PATH": "a-file/w.duckdb"}, 2, "cannot write in"),
-        ({"WAREHOUSE__PATH": "."}, 2, "Is a directory"),
+        ({"WAREHOUSE__PATH": "."}, 2, "is no file"),
         ({"WAREHOUSE__PATH": "a-file"}, 2, "is not a DuckDB database: set warehouse.path to another file"),
     ],
 )

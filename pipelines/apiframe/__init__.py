@@ -79,7 +79,6 @@ def source_of(
             modalities=catalogue,
             on_page=on_page,
         )
-        reading.begin()
         for batch in reading.batches():
             horizon = reading.started_at - microseconds(chosen.settle_after)
             for row in batch.rows:

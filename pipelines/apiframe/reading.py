@@ -36,7 +36,7 @@ class Batch:
 
 
 class Reading:
-    """Reads what one sync needs. Call `begin()`, iterate over `batches()`, then look at the rest.
+    """Reads what one sync needs. Iterate over `batches()`, then look at the rest.
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
@@ -98,7 +98,7 @@ class Reading:
         return self.client.answered_after <= QUICK_ANSWER
 
     def begin(self) -> None:
-        """Read the first page."""
+        """Read the first page, for those who want to know before the rest is read how `quick` the API is."""
         first = self._first = self.client.page()
         times = sorted((time for time, _ in first.positions), reverse=True)
         newest = times[0] if times else None
@@ -145,8 +145,10 @@ class Reading:
         return rows if self.since is None else [row for row in rows if row.created_at >= self.since]
 
     def _pages(self) -> Iterator[Page]:
+        if self._first is None:
+            self.begin()
         first, top = self._first, self._plan.slices[0]
-        assert first is not None  # noqa: S101 - begin() comes first
+        assert first is not None  # noqa: S101 - for the type checker
         task = self._plan.next_task()
         assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
         self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
