@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
 
 LOG_SECONDS = 10.0
 
+_interrupted = threading.Event()
+
 
 def main() -> None:
     """Run the command and exit with the code of the contract; every error is one line."""
     _open_streams()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored in the background of a shell
+        signal.signal(signal.SIGINT, _interrupt)
     os.umask(0o077)  # what is written holds what a company makes and pays: for its owner only
     debug = "--debug" in sys.argv
     try:
@@ -79,6 +85,7 @@ def _open_streams() -> None:
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt
 
 
@@ -143,6 +150,8 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     """
     from pipelines.sync import sync
 
+    if math.isnan(wait):
+        raise click.UsageError("--wait takes a number of seconds")
     if full and since is not None:
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
@@ -390,6 +399,8 @@ class _Progress:
             self.bar.close()
 
     def __call__(self, reading: Reading) -> None:
+        if _interrupted.is_set():  # what is raised while Python imports something can get lost
+            raise KeyboardInterrupt
         from pipelines.apiframe.records import moment
 
         back_to = f"back to {moment(reading.oldest):%Y-%m-%d}" if reading.oldest is not None else ""
@@ -509,10 +520,15 @@ def _echo(text: str) -> None:
 def _since(text: str | None) -> int | None:
     from pipelines.apiframe.records import timestamp
 
+    if text is None:
+        return None
     try:
-        return timestamp(text) if text is not None else None
+        since = timestamp(text)
     except ValueError:
         raise ConfigurationError(f"--since {text!r}: must be a day like 2026-01-31") from None
+    if since > time.time() * 1e6:
+        raise ConfigurationError(f"--since {text!r}: lies in the future")
+    return since
 
 
 def _day(text: str) -> date:

@@ -36,7 +36,7 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
     _remove(path)
     now = datetime.now(UTC).replace(microsecond=0)
     with Sandbox(jobs=JOBS, days=DAYS, now=now - timedelta(hours=HOURS)) as api:
-        # whatever is configured for the real warehouse: this one is a file of its own
+        # Whatever is configured for the real warehouse: this one is a file of its own
         chosen = settings.load(
             {},
             api_key=api.api_key,
@@ -63,7 +63,7 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
         "\nTry next:\n"
         f"  open {page.relative_to(chosen.project)}   (the report, for the person who pays)\n"
         "  WAREHOUSE__PATH=data/demo.duckdb .venv/bin/apiframe-warehouse query "
-        '"select * from reports.failure_reasons"\n'
+        '"select model, failure_reason, jobs from reports.failure_reasons order by jobs desc"\n'
         "  export APIFRAME_API_KEY=afk_... && make sync   (your own jobs, in data/warehouse.duckdb)"
     )
 

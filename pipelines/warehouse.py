@@ -93,7 +93,15 @@ def connect_readonly(path: Path) -> duckdb.DuckDBPyConnection:
     if not path.is_file() or not path.stat().st_size:
         raise ConfigurationError(f"there is no warehouse at {path} yet: run apiframe-warehouse sync")
     _require_database(path)
-    return _open(path, read_only=True)
+    try:
+        return _open(path, read_only=True)
+    except ApiframeWarehouseError:
+        log = path.with_name(f"{path.name}.wal")
+        if not log.exists():
+            raise
+        raise ApiframeWarehouseError(
+            f"cannot open {path}: a program has opened it for writing and left {log.name}: close it, then sync"
+        ) from None
 
 
 def warehouse_for(settings: Settings) -> Warehouse:

@@ -247,7 +247,9 @@ def test_an_inactive_key_and_a_member_who_asks_for_the_team(api: Sandbox, synced
     "arguments",
     [
         ["sync", "--since", "yesterday"],
+        ["sync", "--since", "2999-01-01"],
         ["sync", "--wait", "-1"],
+        ["sync", "--wait", "nan"],
         ["sync", "extra"],
         ["query"],
         ["query", "select 1", "--format", "xml"],
@@ -376,6 +378,17 @@ def test_an_interrupt_while_something_is_imported_is_exit_1_too(run: Run, isolat
     (isolated / "duckdb.py").write_text("exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')")
     ended = run("sync", PYTHONPATH=f"{isolated}{os.pathsep}{ROOT}")
     assert (ended.returncode, "interrupted" in ended.stderr) == (1, True)
+
+
+def test_an_interrupt_that_python_lost_ends_the_reading_at_the_next_page(
+    api: Sandbox, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes while a lock of an import is released is printed and forgotten."""
+    asked = threading.Event()
+    monkeypatch.setattr("pipelines.cli._interrupted", asked)
+    api.on_request = lambda _: asked.set()
+    with pytest.raises(KeyboardInterrupt):
+        sync(settings_for(api), on_page=_Progress(quiet=True))
 
 
 @pytest.mark.usefixtures("synced")

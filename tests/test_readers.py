@@ -10,9 +10,11 @@ import duckdb
 import pytest
 from support import processes, query, running, runs, stale
 
+from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
+from pipelines.warehouse import connect_readonly
 
 Make = Callable[..., Settings]
 SYNCS = 2
@@ -154,6 +156,20 @@ def test_what_a_reader_wrote_keeps_nobody_out_of_the_file_that_takes_its_place(
         monkeypatch.setattr(Path, "unlink", look_first)
         sync(here)
         assert not log.exists()
+
+
+def test_a_reader_is_told_of_a_log_that_keeps_it_out_and_the_next_sync_removes_it(
+    api: Sandbox, here: Settings, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("create table mine as select 1 as x")
+        log = other.with_name("other.duckdb.wal").read_bytes()
+    here.path.with_name(f"{here.path.name}.wal").write_bytes(log)
+    with pytest.raises(ApiframeWarehouseError, match="opened it for writing and left"):
+        connect_readonly(here.path)
+    sync(here)
+    connect_readonly(here.path).close()
 
 
 def test_what_a_reader_wrote_into_the_published_file_is_no_obstacle(api: Sandbox, here: Settings) -> None:

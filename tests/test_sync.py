@@ -558,6 +558,16 @@ def test_a_newest_job_that_was_deleted_costs_one_request(api: Sandbox, here: Set
     assert sync(here).run.requests <= 2
 
 
+def test_a_mistake_in_error_classes_is_told_before_anything_is_read(api: Sandbox, here: Settings) -> None:
+    rules = here.project / ".dlt" / "error_classes.csv"
+    rules.parent.mkdir(exist_ok=True)
+    for wrong in ("nonsense", "text,reason\n" + "a,b\n" * 1001):
+        rules.write_text(wrong)
+        with pytest.raises(ConfigurationError, match=r"error_classes\.csv"):
+            sync(here)
+    assert api.count() == 0
+
+
 def settled_since(api: Sandbox) -> list[str]:
     """Jobs whose files expired, which is no change that a sync looks for."""
     return [job["id"] for job in api.listing() if job["expired"]]

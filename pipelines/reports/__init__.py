@@ -22,6 +22,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 
 FOLDER = Path(__file__).parent
 ERROR_CLASSES = FOLDER / "error_classes.csv"
+MOST_RULES = 1000
 UNKNOWN_REASON = "unknown"
 
 
@@ -240,6 +241,8 @@ def read_rules(file: Path | None = None) -> list[tuple[str, str]]:
         raise ConfigurationError(f"cannot read {file}: {problem}") from None
     if not rows or rows[0] != ["text", "reason"]:
         raise ConfigurationError(f"{file}: the first line must be text,reason")
+    if len(rows) > MOST_RULES:
+        raise ConfigurationError(f"{file}: at most {MOST_RULES} lines, since every view of failures holds them all")
     for row in rows:
         if len(row) != 2 or not all(cell.strip() for cell in row):
             raise ConfigurationError(f"{file}: a line must hold a text and a reason, not {','.join(row)[:80]!r}")
