@@ -229,8 +229,9 @@ class Account(RuleBasedStateMachine):
         waiting = self.seen.keys() - self.settled[scope].keys()
         deep = [places[job] for job in waiting if places.get(job, -1) >= above]
         gone = waiting - places.keys()
-        # The lists of open jobs may have to be followed up by other look-ups, but save half of them then.
-        return catalogue + 2 + pages(above) + 2 * min(len(deep), pages(max(deep, default=0))) + 2 * len(gone)
+        # The lists of open jobs may have to be followed up by other look-ups, but save half of them then. Where the
+        # reading ends, at the floor and at the deepest job, one more page may show that the order holds.
+        return catalogue + 4 + pages(above) + 2 * min(len(deep), pages(max(deep, default=0))) + 2 * len(gone)
 
     def equals(self, scope: str, listed: list[dict[str, Any]], outcome: Outcome) -> None:
         """Promise 1."""
