@@ -32,9 +32,9 @@ from pipelines.reports import read_rules
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
-CHUNK_ROWS = 200_000  # a killed first load loses at most a chunk; each costs dlt a third of a second
-FIRST_CHUNK_SECONDS = 8.0  # doubled after the first
-MOST_CHUNK_SECONDS = 16.0
+#: A killed first load loses at most a chunk; each costs dlt a third of a second.
+CHUNK_ROWS = 200_000
+CHUNK_SECONDS = 8.0
 BATCHES_AHEAD = 8
 GC_THRESHOLD = 1_000_000
 CATALOGUE_AGE = microseconds(timedelta(days=1))
@@ -241,7 +241,6 @@ class _Sync:
     def _load(self, batches: Iterator[Batch]) -> None:
         """Load what differs from the warehouse, chunk by chunk. Where nothing does, dlt is not even imported."""
         changes = self._changes(batches)
-        seconds = FIRST_CHUNK_SECONDS
         stored = time.monotonic()
         pipeline = None
         for first in changes:
@@ -250,8 +249,7 @@ class _Sync:
             if pipeline is None:
                 _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
-            self._load_chunk(pipeline, itertools.chain([first], changes), stored + seconds)
-            seconds = min(2 * seconds, MOST_CHUNK_SECONDS)
+            self._load_chunk(pipeline, itertools.chain([first], changes), stored + CHUNK_SECONDS)
             stored = time.monotonic()
         if self.problem is not None:
             raise self.problem

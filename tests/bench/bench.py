@@ -46,7 +46,7 @@ class Plan:
     sizes: tuple[int, ...] = (20_000, 100_000)
     growth: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     repetitions: int = 3
-    largest_waited: int = 100_000  # with latency, only ours is repeated from this size on
+    largest_waited: int = 20_000  # with latency, only ours is repeated from this size on
     tutorial_waited: int = 20_000  # and dlt's tutorial is left out above this one
 
 
