@@ -81,6 +81,7 @@ class Reading:
         self._on_page = on_page
         self._plan = slices.Slices([], workers=1)
         self._first: Page | None = None
+        self.quick = False  # the API answers at once: nothing is gained by asking ahead
 
     @property
     def walks(self) -> bool:
@@ -92,14 +93,10 @@ class Reading:
         """Tell whether jobs did not come newest first, so that the whole list was read."""
         return self._plan.disordered
 
-    @property
-    def quick(self) -> bool:
-        """Tell whether the API answers so quickly that nothing is gained by asking ahead."""
-        return self.client.answered_after <= QUICK_ANSWER
-
     def begin(self) -> None:
         """Read the first page, for those who want to know before the rest is read how `quick` the API is."""
         first = self._first = self.client.page()
+        self.quick = self.client.answered_after <= QUICK_ANSWER
         times = sorted((time for time, _ in first.positions), reverse=True)
         newest = times[0] if times else None
         # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
