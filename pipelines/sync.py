@@ -129,11 +129,11 @@ class _Sync:
         self.reading = Reading(
             client,
             known=known,
-            unsettled=warehouse.unsettled(self.scope, known.started_at, self.settle_after)
-            if known and warehouse.has("jobs")
-            else (),
+            unsettled=()
+            if self.seen_at is None or not warehouse.has("jobs")
+            else warehouse.unsettled(self.scope, self.seen_at, self.settle_after),
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
-            open_jobs=warehouse.open_jobs() if known and self.before.open_jobs else {},
+            open_jobs=warehouse.open_jobs() if self.before.open_jobs else {},
             is_known=lambda positions: warehouse.knows(self.scope, positions),
             on_new=lambda: threading.Thread(target=_prepare_dlt, daemon=True, name="import dlt").start(),
             settle_after=self.settle_after,
@@ -165,11 +165,15 @@ class _Sync:
             self.mode, self.since = "first", since
         else:
             self.mode, self.since = "incremental", last.since
-        self.known = Known(last.started_at, last.high_water_mark) if last else None
         self.progress: dict[str, Any] | None = None
-        if self.mode == "incremental":
+        self.known: Known | None = None
+        self.seen_at: int | None = None  # what was unsettled then is met, or looked up
+        if last and self.mode == "incremental":
+            self.known, self.seen_at = Known(last.started_at, last.high_water_mark), last.started_at
             return
-        self.known = None
+        if self.mode == "first" and latest:  # what the other scope has brought may be gone since
+            runs = [self.warehouse.last_run(scope) for scope in ("user", "team")]
+            self.seen_at = min(run.started_at for run in runs if run)
         if (
             saved
             and (saved["mode"], saved["since"]) == (self.mode, self.since)
@@ -180,6 +184,7 @@ class _Sync:
         ):
             self.progress = saved
             self.known = Known(saved["started_at"], saved["high_water_mark"], progress=saved["slices"])
+            self.seen_at = min(saved["started_at"], self.seen_at or saved["started_at"])
             self.notes.append("went on where an earlier sync was cut short")
 
     def run(self, begun: float) -> Outcome:

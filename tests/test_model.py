@@ -90,6 +90,10 @@ class Account(RuleBasedStateMachine):
         """Jobs whose changes have to be caught."""
         return [job for job in self.api.listing("team") if not settles(job, microseconds(self.api.now))]
 
+    def vanished(self, listed: list[dict[str, Any]]) -> set[str]:
+        """Jobs that are not listed any more, and were never seen settled."""
+        return self.seen.keys() - {job["id"] for job in listed} - {job for jobs in self.settled.values() for job in jobs}
+
     @rule(share=st.floats(0, 1), status=st.sampled_from(FINAL))
     def open_jobs_end(self, share: float, status: str) -> None:
         ids = [job["id"] for job in self.unsettled() if job["status"] not in FINAL]
@@ -221,7 +225,7 @@ class Account(RuleBasedStateMachine):
         everything = pages(len(listed)) + 1
         if full or scope not in self.started or self.loading:
             # What was read before it was cut short, what is new, and the look-up of what can have changed since.
-            return catalogue + 2 * everything + len(self.unsettled())
+            return catalogue + 2 * everything + len(self.unsettled()) + len(self.vanished(listed))
         newest = max((microseconds(job["createdAt"]) for job in self.seen.values()), default=0)
         floor = min(newest or self.started[scope], self.started[scope]) - HOUR
         above = sum(microseconds(job["createdAt"]) >= floor for job in listed)
@@ -249,12 +253,9 @@ class Account(RuleBasedStateMachine):
                 assert row["delisted_at"] is None, f"delisted: {job}"
             if scope == "user":
                 assert row["scope"] == "user"
-        served_ids = {job["id"] for job in listed}
-        for job in self.seen.keys() - served_ids:
-            assert job in rows, "a job that is no longer listed keeps its row"
-            if scope not in self.started:
-                continue  # a scope's first load looks up nothing; its next sync does
-            if job not in self.settled[scope] and (scope == "team" or rows[job]["scope"] == "user"):
+        assert self.seen.keys() <= rows.keys(), "a job that is no longer listed keeps its row"
+        for job in self.vanished(listed):
+            if scope == "team" or rows[job]["scope"] == "user":
                 assert rows[job]["delisted_at"] is not None, f"not listed any more: {rows[job]}"
                 for settled in self.settled.values():
                     settled.setdefault(job, None)
