@@ -5,6 +5,8 @@ dlt, duckdb, pandas and pyarrow are imported by the commands that need them, so 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
 import functools
 import math
@@ -18,7 +20,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -65,7 +67,15 @@ def main() -> None:
     except Exception as problem:
         told = f"{type(problem).__name__}: {problem}".split("\n", 1)[0]
         code = _fail(f"unexpected: {told}; nothing is lost, --debug shows where", 1, debug)
-    sys.exit(code)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """End this process at once: Python takes a third of a second to free all that dlt and DuckDB have made."""
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

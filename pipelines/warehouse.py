@@ -413,7 +413,7 @@ class Warehouse:
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
         try:
-            pipeline.run(self.source(tables, deduplicated=True))
+            pipeline.run(self.source(tables, deduplicated=True, fresh=not self.has("jobs")))
         except Exception as problem:
             error, cause = explain(problem)
             raise error from cause

@@ -106,8 +106,8 @@ def one_line(answer: subprocess.CompletedProcess[str], code: int) -> str:
 
 def imported(run: Run, environment: dict[str, str], *arguments: str) -> set[str]:
     code = (
-        "import sys; sys.argv[1:] = %r\nfrom pipelines.cli import main\n"
-        "try: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
+        "import atexit, sys; sys.argv[1:] = %r\nfrom pipelines.cli import main\n"
+        "atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr)); main()"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code % (list(arguments),)], env=environment, capture_output=True, text=True, check=True

@@ -92,7 +92,8 @@ class Account(RuleBasedStateMachine):
 
     def vanished(self, listed: list[dict[str, Any]]) -> set[str]:
         """Jobs that are not listed any more, and were never seen settled."""
-        return self.seen.keys() - {job["id"] for job in listed} - {job for jobs in self.settled.values() for job in jobs}
+        listed_ids = {job["id"] for job in listed}
+        return {job for job in self.seen if not any(job in ids for ids in (listed_ids, *self.settled.values()))}
 
     @rule(share=st.floats(0, 1), status=st.sampled_from(FINAL))
     def open_jobs_end(self, share: float, status: str) -> None:

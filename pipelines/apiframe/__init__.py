@@ -104,11 +104,13 @@ def jobs_source(
     strategy: str = "delete-insert",
     table_format: Any = None,
     deduplicated: bool = False,
+    fresh: bool = False,
 ) -> DltSource:
     """Return the dlt source that merges Arrow tables of jobs by id; of two copies the one read last wins.
 
     `deduplicated` promises that no id comes twice, which spares dlt the search (a seventh of a first load); a
-    `strategy` other than delete-insert needs that too.
+    `strategy` other than delete-insert needs that too. `fresh` promises that there are no jobs yet either, so that
+    there is nothing to merge with: rows go straight into the table.
     The incremental on `created_at` of its resource `jobs` holds the high-water mark (`dlt pipeline ... info`).
     """
     import dlt
@@ -128,7 +130,7 @@ def jobs_source(
 
     @dlt.resource(
         name="jobs",
-        write_disposition=disposition,
+        write_disposition="append" if fresh else disposition,
         primary_key="id",
         table_format=table_format,
         columns=columns,

@@ -154,8 +154,7 @@ class Client:
                 raise ValueError("hasMore is true, but there is no nextCursor")
             if more and following == cursor:
                 raise ValueError("nextCursor is the cursor of this very page")
-            positions = [records.position(job) for job in jobs]
-            return Page(jobs, positions, following if more else None, self.now())
+            return Page(jobs, records.positions(jobs), following if more else None, self.now())
 
         return self._get("/jobs", {name: value for name, value in asked.items() if value is not None}, check)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from pipelines.apiframe.client import ApiError, Client, CursorRefusedError, Page
-from pipelines.apiframe.slices import Slices, Task
+from pipelines.apiframe.slices import Kind, Slices, Task
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
 #: would wait for rows that are being made.
@@ -18,13 +18,9 @@ SWITCH_INTERVAL = 0.001
 RECOVERY_PAGES = 20  # answered pages before one more connection is tried after a 429
 
 
-def kinds(page: Page) -> list[tuple[str | None, str | None]]:
-    """Return (model, status) of each job of a page, None where it is no text."""
-
-    def text(value: object) -> str | None:
-        return value if type(value) is str else None
-
-    return [(text(job.get("model")), text(job.get("status"))) for job in page.jobs]
+def kinds(page: Page) -> list[Kind]:
+    """Return (model, status) of each job of a page, as served."""
+    return [(job.get("model"), job.get("status")) for job in page.jobs]
 
 
 def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:

@@ -87,10 +87,8 @@ CREDIT_STEP = Decimal("0.0001")
 CREDIT_LIMIT = 10**14
 EXACT_LIMIT = 2**53  # a float holds every whole number below
 #: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
-#: Names of files have so many too; only then is it worth while to look for what stands before them.
 DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
 LONG_RUN = b"0" * 16
-LONG_NUMBER = re.compile(rb"(?:^|[:\[,])\s*-?[0-9.]{16}")
 
 
 class InvalidJobError(ValueError):
@@ -103,7 +101,7 @@ def decode(body: bytes) -> Any:
     Raises ValueError where the body is not JSON. Lone surrogates, which no database stores, become U+FFFD.
     """
     try:
-        if LONG_RUN not in body.translate(DIGITS) or not LONG_NUMBER.search(body):
+        if not _has_long_number(body):
             return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass  # the standard library also reads lone surrogates
@@ -126,6 +124,17 @@ def decode(body: bytes) -> Any:
     except (RecursionError, InvalidOperation):
         raise ValueError("the JSON is nested too deeply, or a number in it is too large") from None
     return _without_surrogates(decoded) if re.search(r"\\u[dD][89a-fA-F]", text) else decoded
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Tell whether some number may have sixteen digits or more; names of files have so many too, behind a letter."""
+    digits = body.translate(DIGITS)
+    start = digits.find(LONG_RUN)
+    while start >= 0:
+        if body[max(0, start - 20) : start].rstrip(b" \t\r\n-")[-1:] in (b"", b":", b"[", b","):
+            return True
+        start = digits.find(LONG_RUN, digits.find(b" ", start))
+    return False
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -160,9 +169,10 @@ def timestamp(value: object) -> int:
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
     try:
-        return (parsed - EPOCH) // MICROSECOND
+        passed = parsed - EPOCH
     except OverflowError:  # a zone at the edge of the year 1 or 9999
         raise ValueError(f"{shorten(value)} is not a time") from None
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
 def moment(microseconds: int) -> datetime:
@@ -190,8 +200,22 @@ def one_line(text: str, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def positions(jobs: Sequence[Any]) -> list[tuple[int, str]]:
+    """Return where the jobs of a page stand in the list, (createdAt in microseconds, id), or raise InvalidJobError."""
+    try:
+        ids, created = zip(*map(_place, jobs), strict=True)
+        if all(ids) and _all_of({str}, ids):
+            return list(zip(map(timestamp, created), ids, strict=True))
+    except (LookupError, TypeError, ValueError):
+        pass  # one of them is not as documented; or there are none
+    return [position(job) for job in jobs]
+
+
+_place = operator.itemgetter("id", "createdAt")
+
+
 def position(job: object) -> tuple[int, str]:
-    """Return where a job stands in the list, (createdAt in microseconds, id), or raise InvalidJobError."""
+    """Return the position of one job, or raise InvalidJobError."""
     if not isinstance(job, dict):
         raise InvalidJobError(f"a job is not an object: {shorten(job)}")
     identity = job.get("id")
@@ -393,7 +417,9 @@ def describe(result: Any) -> tuple[int | None, str | None]:
         return 1, modality
     if isinstance(result, dict):
         for key, (is_list, modality) in SHAPES.items():
-            value = result.get(key)
+            if key not in result:
+                continue
+            value = result[key]
             if is_list and isinstance(value, list):
                 return len(value), modality
             if not is_list and isinstance(value, str):

@@ -21,7 +21,7 @@ from pipelines.apiframe.records import FINAL
 from pipelines.errors import ApiframeWarehouseError
 
 Position = tuple[int, str]  # createdAt in microseconds, id
-Kind = tuple[str | None, str | None]  # model, status
+Kind = tuple[Any, Any]  # model, status, as served: not always text
 
 CHAIN_PAGES = 50  # shorter lists are read by one chain: seeds would cost more requests than they save time
 HEAD = 3  # jobs behind a seam that both sides must show
@@ -282,11 +282,11 @@ class Slices:
         distance = max(2 * self.workers, LEAST_DISTANCE)
         counts: Counter[tuple[tuple[str, str], ...]] = Counter()
         for model, status in self._sample:
-            if model is not None:
+            if type(model) is str:
                 counts[(("model", model),)] += 1
             if status in FINAL:
                 counts[(("status", status),)] += 1
-                if model is not None:
+                if type(model) is str:
                     counts[("model", model), ("status", status)] += 1
         total = len(self._sample)
         usable = {
@@ -352,7 +352,7 @@ class Slices:
 
 def _matches(kind: Kind, filters: Mapping[str, str]) -> bool:
     model, status = kind
-    return filters.get("model", model) == model and filters.get("status", status) == status
+    return bool(filters.get("model", model) == model and filters.get("status", status) == status)
 
 
 def restore(progress: Iterable[Mapping[str, Any]], floor: int | None) -> list[Slice]:

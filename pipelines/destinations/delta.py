@@ -222,7 +222,8 @@ class DeltaWarehouse(Warehouse):
         def once() -> Iterator[pa.Table]:
             yield pa.concat_tables(tables())
 
-        return super().source(once, strategy="upsert", table_format="delta", **hints)
+        hints |= {"strategy": "upsert", "table_format": "delta", "fresh": False}  # two first syncs may meet
+        return super().source(once, **hints)
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package, which is one step of the table's log."""
