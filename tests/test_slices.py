@@ -92,11 +92,19 @@ def by_id(api: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("jobs", [0, 1, 99, 100, 101, 4999, 5000])
-def test_a_list_of_at_most_50_pages_takes_one_request_a_page(jobs: int) -> None:
+def test_a_list_of_at_most_50_pages_is_one_chain(jobs: int) -> None:
+    """And one request, after 20 pages, to see whether it is longer."""
     played = Played(Sandbox(now=NOW, jobs=jobs, days=30), workers=8)
     played.plan = Slices(top(), workers=8)
-    assert played.to_end().jobs == by_id(played.api)
-    assert played.requests == pages(jobs)
+    most = 0
+
+    def look(_: int) -> None:
+        nonlocal most
+        most = max(most, len(played.plan.slices))
+
+    assert played.to_end(look).jobs == by_id(played.api)
+    assert most == 1
+    assert (played.requests, played.filtered) == (pages(jobs) + played.filtered, int(jobs > 2000))
 
 
 @pytest.mark.usefixtures("dense")
@@ -108,7 +116,8 @@ def test_complete_and_bounded_whatever_the_server_makes_of_cursors(cursors: str,
     api.cursors = cursors
     played = Played(api, seed=seed).to_end()
     assert played.jobs == by_id(api)
-    assert played.requests <= (40 + 10 if cursors in FOREIGN else 1.3 * 40 + 8)
+    # What lies behind a seam that does not hold is read again: "second" has one at times.
+    assert played.requests <= (40 + 10 if cursors in FOREIGN else 2 * 40 if cursors == "second" else 1.3 * 40 + 8)
     assert not played.plan.disordered
 
 
@@ -297,7 +306,7 @@ def test_where_the_job_at_a_seam_is_deleted_the_earlier_slice_reads_on() -> None
 
     played.to_end(cut)
     assert not before & by_id(api).keys() - played.jobs.keys()
-    assert played.requests <= 2 * 30
+    assert played.requests <= 2.5 * 30
 
 
 # Cursors that are forgotten
@@ -567,10 +576,10 @@ def test_threads_read_everything_while_jobs_are_born_change_and_are_deleted(curs
         assert not before & by_id(api).keys() - rows.keys()
 
 
-def test_fifty_pages_are_read_by_exactly_fifty_requests() -> None:
+def test_fifty_pages_are_read_by_fifty_requests_and_one_that_looks_further() -> None:
     with Sandbox(now=NOW, jobs=5000, days=30) as api:
         assert read(api, workers=8).keys() == by_id(api).keys()
-        assert api.count() == 50
+        assert api.count() == 51
 
 
 @pytest.mark.usefixtures("early")

@@ -23,11 +23,15 @@ from pipelines.errors import ApiframeWarehouseError
 Position = tuple[int, str]  # createdAt in microseconds, id
 Kind = tuple[Any, Any]  # model, status, as served: not always text
 
-CHAIN_PAGES = 50  # shorter lists are read by one chain: seeds would cost more requests than they save time
+#: Shorter lists are read by one chain: seeds would cost more requests than they save time. One request, after PROBE_FROM
+#: of these pages, shows whether the list is longer: whether a filtered page that should reach to PROBE_TO goes on.
+CHAIN_PAGES = 50
+PROBE_FROM = 0.4
+PROBE_TO = 1.5
 HEAD = 3  # jobs behind a seam that both sides must show
 PAGE = 100
 MAX_SHARE = 0.125  # a filter that holds more jobs than this makes seeds too close to each other
-SAMPLE_PAGES = 5
+SAMPLE_PAGES = 10
 LEAST_DISTANCE = 16  # pages between two seeds: each costs a request and half a page that is read twice
 STRIKES = 4  # seams that may fail before cursors of other lists are distrusted
 LATE_SEEDS = 6
@@ -87,6 +91,7 @@ class Slices:
         self.disordered = False
         self.bottom: Slice | None = None  # the slice that went deepest, with the cursor to go on from
         self._chain_pages = chain_pages
+        self._is_long = False
         self._trust = workers > 1
         self._filters: Mapping[str, str] | None = None  # of the seeds
         self._limit = PAGE
@@ -124,7 +129,7 @@ class Slices:
             self._seeding = True
             return Task(tail, self._seed_cursor, self._limit, self._filters)
         candidates = self.slices if self._trust else self.slices[:1]
-        if self._trust and not self._filters and not self._seeds_end and self._pages >= self._chain_pages:
+        if self._trust and not self._filters and not self._seeds_end and self._pages >= PROBE_FROM * self._chain_pages:
             candidates = [tail, *candidates]  # the next filter is chosen where it will be used
         for part in candidates:
             if not part.busy and not part.ended:
@@ -193,8 +198,8 @@ class Slices:
         if part is self.slices[-1] and self._trust and not self._filters and not self._seeds_end:
             self._sample = [*self._sample, *kinds][-SAMPLE_PAGES * PAGE :]
             self._patience -= 1
-            if self._pages >= self._chain_pages and self._patience < 0:
-                self._choose(part)
+            if self._pages >= PROBE_FROM * self._chain_pages and self._patience < 0:
+                self._choose(part.cursor)
 
     def _at_floor(self, part: Slice, times: Sequence[int]) -> bool:
         """Tell whether a slice has come down to its floor. A list out of order must not look as if it had."""
@@ -274,12 +279,15 @@ class Slices:
         else:
             part.ended = True
 
-    def _choose(self, tail: Slice) -> None:
+    def _choose(self, cursor: str) -> None:
         """Choose a filter for seeds from the kinds of jobs at the tail: sparse, but not so sparse as to run dry.
 
         Seeds should lie some 2 * workers pages apart: closer than 1.25 and finding them is the bottleneck.
         """
+        self._seed_cursor = cursor
         distance = max(2 * self.workers, LEAST_DISTANCE)
+        if not self._is_long:
+            distance = max(distance, round(PROBE_TO * self._chain_pages) - self._pages)
         counts: Counter[tuple[tuple[str, str], ...]] = Counter()
         for model, status in self._sample:
             if type(model) is str:
@@ -299,8 +307,8 @@ class Slices:
         best = min(usable, key=lambda filters: (abs(math.log(usable[filters] * distance)), filters))
         self._filters = dict(best)
         self._limit = max(1, min(PAGE, round(usable[best] * distance * PAGE)))
-        self._seed_cursor = tail.cursor
-        self._sample = []
+        if self._is_long:
+            self._sample = []
 
     def _seeded(
         self, task: Task, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None
@@ -314,6 +322,8 @@ class Slices:
             self._dry.add(tuple(task.filters.items()))
             self._filters = None
             self._patience = 2 ** len(self._dry) - 1  # at the end of the list every filter runs dry
+            if not self._is_long:
+                self._patience = max(self._patience, self._chain_pages - self._pages)
             return
         if task.slice not in self.slices or task.slice is not self.slices[-1] or task.slice.ended:
             self._filters = None
@@ -329,6 +339,10 @@ class Slices:
         if tail.floor is not None and found[0] < tail.floor:
             self._filters = None
             self._seeds_end = True
+            return
+        if not self._is_long:
+            self._is_long = True
+            self._choose(tail.cursor or next_cursor)  # from where the tail is by now, and closer to each other
             return
         self.slices.append(Slice(found, next_cursor, tail.floor, via=task.filters))
         self._seed_cursor = next_cursor
