@@ -88,7 +88,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "extracted": {"place": "dlt.pipeline.pipeline:Pipeline.extract", "after": True},
     "normalized": {"place": "dlt.pipeline.pipeline:Pipeline.normalize", "after": True},
     "state goes first": {"place": SQL, "text": 'INSERT INTO "apiframe"."_dlt_pipeline_state"', "after": True},
-    "before the merge": {"place": SQL, "text": 'DELETE FROM "apiframe"."jobs"'},
+    "before jobs are stored": {"place": SQL, "text": 'INSERT INTO "apiframe"."jobs"'},
     "merged, but not done": {"place": SQL, "text": 'INSERT INTO "apiframe"."_dlt_loads"'},
     "loaded": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
     "before it is recorded": {"place": f"{WAREHOUSE}.record"},
