@@ -47,6 +47,7 @@ SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is nu
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
 LOAD_MEMORY = "400MB"
+HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
 
 
 class Run(NamedTuple):
@@ -436,6 +437,7 @@ class Warehouse:
 
     def publish(self) -> None:
         """Close the load file and put a copy of it in the place of the published one, in one step."""
+        self.query("checkpoint")  # closing does it too, but says nothing where the disk is full
         self.close()
         copy = self.load_file.with_name(f"{self.path.name}.publishing")
         try:
@@ -461,7 +463,9 @@ class Warehouse:
         published = self.path.exists() and self.path.stat().st_size > 0
         if published:
             _require_database(self.path)
-        loaded = self.load_file.exists() and self.load_file.stat().st_size > 0 and _is_database(self.load_file)
+        if self.load_file.exists() and self.load_file.stat().st_size < HEADER_BYTES:
+            self.load_file.unlink()
+        loaded = self.load_file.exists() and _is_database(self.load_file)
         if not published or (loaded and self._is_ours()):
             return
         copy = self.load_file.with_name(f"{self.path.name}.restoring")
