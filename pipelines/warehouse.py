@@ -402,10 +402,16 @@ class Warehouse:
         )
 
     def _destination(self) -> Any:
-        from dlt.destinations import duckdb as destination
+        from dlt.destinations import duckdb
 
         # Through the one connection, which holds the lock of the file.
-        return destination(self.connection, enable_dataset_name_normalization=True)
+        destination: Any = duckdb(self.connection, enable_dataset_name_normalization=True)
+        # dlt asks some twenty times a run what DuckDB can do, and resolves its whole configuration each time: a third
+        # of the run. Nothing in it changes the answer.
+        configuration = destination.spec()
+        ask = destination.capabilities
+        destination.capabilities = lambda config=None, naming=None: ask(config or configuration, naming)
+        return destination
 
     def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
         """Return the dlt source that brings Arrow tables of jobs into this warehouse."""
