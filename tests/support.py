@@ -127,7 +127,9 @@ def pages(jobs: int) -> int:
 
 #: Processes that start fast: forked from one that has imported what a sync needs, and that has no threads.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["dlt", "dlt.destinations.impl.duckdb.duck", "pipelines.sync"])
+processes.set_forkserver_preload(
+    ["dlt", "dlt.destinations.impl.duckdb.duck", "dlt.common.libs.pyarrow", "pipelines.sync"]
+)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,6 +82,10 @@ class Played:
 
     def missing(self) -> set[str]:
         return {job["id"] for job in self.api.listing()} - self.jobs.keys()
+
+
+def shuffled(ids: Collection[str]) -> list[str]:
+    return random.Random(0).sample(sorted(ids), len(ids))
 
 
 def by_id(api: Sandbox) -> dict[str, dict[str, Any]]:
@@ -250,22 +254,22 @@ def test_a_floor_ends_the_reading(depth: int) -> None:
 # Lists that change meanwhile
 
 
-def born(api: Sandbox, number: int) -> None:
+def born(api: Sandbox, number: int, ids: list[str]) -> None:
     api.add(7)
 
 
-def changed(api: Sandbox, number: int) -> None:
+def changed(api: Sandbox, number: int, ids: list[str]) -> None:
     api.advance(timedelta(minutes=7))
-    api.finish([job["id"] for job in api.listing()[:50]], "FAILED")
+    newest = orjson.loads(orjson.dumps(api.answer("/jobs", [("limit", "50")], api.api_key, None)))
+    api.finish([job["id"] for job in newest["jobs"]], "FAILED")
 
 
-def deleted(api: Sandbox, number: int) -> None:
-    listed = api.listing()
-    api.delete({random.Random(number).choice(listed)["id"] for _ in range(20)})
+def deleted(api: Sandbox, number: int, ids: list[str]) -> None:
+    api.delete(ids[20 * number : 20 * (number + 1)])
 
 
-def everything(api: Sandbox, number: int) -> None:
-    (born, changed, deleted)[number % 3](api, number)
+def everything(api: Sandbox, number: int, ids: list[str]) -> None:
+    (born, changed, deleted)[number % 3](api, number, ids)
 
 
 EVENTS = (born, changed, deleted, everything)
@@ -283,13 +287,14 @@ EVENTS = (born, changed, deleted, everything)
     ],
 )
 def test_what_was_there_all_the_time_is_read_while_jobs_are_born_change_and_are_deleted(
-    cursors: str, happens: Callable[[Sandbox, int], None]
+    cursors: str, happens: Callable[[Sandbox, int, list[str]], None]
 ) -> None:
     api = Sandbox(now=NOW, jobs=3000, days=30, mix="equal")
     before = by_id(api).keys()
+    ids = shuffled(before)
     api.cursors = cursors
     played = Played(api)
-    played.to_end(lambda number: happens(api, number))
+    played.to_end(lambda number: happens(api, number, ids))
     assert not before & by_id(api).keys() - played.jobs.keys()
     assert played.requests <= (1.6 * 30 + 8 if happens in (deleted, everything) else 1.3 * 30 + 8)
 
@@ -571,7 +576,8 @@ def test_threads_read_everything_while_jobs_are_born_change_and_are_deleted(curs
     with Sandbox(now=NOW, jobs=3000, days=30, mix="equal") as api:
         before = by_id(api).keys()
         api.cursors = cursors
-        api.on_request = lambda request: everything(api, len(api.requests))
+        ids = shuffled(before)
+        api.on_request = lambda request: everything(api, len(api.requests), ids)
         rows = read(api)
         assert not before & by_id(api).keys() - rows.keys()
 

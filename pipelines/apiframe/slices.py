@@ -23,8 +23,9 @@ from pipelines.errors import ApiframeWarehouseError
 Position = tuple[int, str]  # createdAt in microseconds, id
 Kind = tuple[Any, Any]  # model, status, as served: not always text
 
-#: Shorter lists are read by one chain: seeds would cost more requests than they save time. One request, after PROBE_FROM
-#: of these pages, shows whether the list is longer: whether a filtered page that should reach to PROBE_TO goes on.
+#: Shorter lists are read by one chain: seeds would cost more requests than they save time. One request, after
+#: PROBE_FROM of these pages, shows whether the list is longer: whether a filtered page, that should reach down to
+#: PROBE_TO of them, goes on.
 CHAIN_PAGES = 50
 PROBE_FROM = 0.4
 PROBE_TO = 1.5
