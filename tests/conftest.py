@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take a minute come first, whatever the order: no worker waits for them at the end."""
-    items.sort(key=lambda item: "test_model" not in item.path.name)
+    items.sort(key=lambda item: not item.path.name.startswith(("test_model", "test_spark")))
 
 
 @pytest.fixture(autouse=True)
