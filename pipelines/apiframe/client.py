@@ -26,6 +26,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefu
 Answer = TypeVar("Answer")
 
 PAGE_SIZE = 100  # the most that the API gives
+REFUSED = (400, 404, 410, 422)  # answers that say that the API does not take a cursor or filter
 CONNECT_TIMEOUT = 10.0
 CHUNK_BYTES = 2**18
 MOST_BYTES = 2**26  # of one answer: a page of documented jobs has some 50,000
@@ -288,7 +289,7 @@ class Client:
             return RefusedScopeError(f"{said}; set sources.apiframe.scope to user, or use an admin's key", **facts)
         if status in (401, 403):
             return RefusedKeyError(f"the API refused the key: {text or status}; check APIFRAME_API_KEY", **facts)
-        if status in (400, 404, 410, 422) and "cursor" in parameters:
+        if status in REFUSED and "cursor" in parameters:
             return CursorRefusedError(said, **facts)
         if status == 404:
             return NotFoundError(f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts)

@@ -1,4 +1,4 @@
-"""Fetches the pages that a plan asks for, several at a time, and hands them over one by one.
+"""Fetches the pages that a plan (slices of the list, or jobs by id) asks for, several at a time, and hands them over.
 
 Promises that the plan is up to date with the pages handed over and no further, so that its progress can be
 stored with them. A 429 halves the connections in use; they come back one by one.
@@ -7,10 +7,12 @@ stored with them. A 429 halves the connections in use; they come back one by one
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pipelines.apiframe.client import ApiError, Client, CursorRefusedError, Page
-from pipelines.apiframe.slices import Kind, Slices, Task
+from pipelines.apiframe.client import REFUSED, ApiError, Client, Page
+from pipelines.apiframe.slices import PAGE, Kind, Position, Slices
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
 #: would wait for rows that are being made.
@@ -18,13 +20,52 @@ SWITCH_INTERVAL = 0.001
 RECOVERY_PAGES = 20  # answered pages before one more connection is tried after a 429
 
 
+@dataclass(frozen=True)
+class Search:
+    """A search for the id of one job; a task as `Slices` has them."""
+
+    filters: Mapping[str, str]
+    cursor: str | None = None
+    limit: int = PAGE
+    foreign: bool = False
+
+
+class Searches:
+    """The plan to look up jobs by id. `honoured` tells whether the API really searches: the first answer shows it."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.honoured = True
+        self._ids = iter(ids)
+        self._proven = False
+        self._under_way = False
+
+    def next_task(self) -> Search | None:
+        """Return the next search; the first one goes alone."""
+        if not self.honoured or (self._under_way and not self._proven):
+            return None
+        self._under_way = True
+        return next((Search({"search": identity}) for identity in self._ids), None)
+
+    def apply(
+        self, task: Search, positions: Sequence[Position], _kinds: Sequence[Kind], next_cursor: str | None
+    ) -> None:
+        """Take an answer. An id is one job on one page: an empty page that goes on is no proof of absence."""
+        self._proven = True
+        if next_cursor is not None or any(identity != task.filters["search"] for _, identity in positions):
+            self.honoured = False
+
+    def refused(self, _task: Search) -> None:
+        """Take the answer that the API does not search."""
+        self.honoured = False
+
+
 def kinds(page: Page) -> list[Kind]:
     """Return (model, status) of each job of a page, as served."""
     return [(job.get("model"), job.get("status")) for job in page.jobs]
 
 
-def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
-    """Read the range of a plan; yields every page that came, filtered ones included, in the order of arrival.
+def read(client: Client, plan: Slices | Searches, workers: int) -> Iterator[Page]:
+    """Read all that a plan asks for; yields every page that came, filtered ones included, in the order of arrival.
 
     The next pages are asked for before one is handed over, on `workers` threads; 0: one page after the other, in this
     thread. Raises what the client raises.
@@ -37,8 +78,8 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
                 answer = problem
             yield from _apply(plan, task, answer)
         return
-    tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-    answers: queue.SimpleQueue[tuple[Task, Page | BaseException]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Any, Page | BaseException]] = queue.SimpleQueue()
     threads: list[threading.Thread] = []
 
     def work() -> None:
@@ -82,17 +123,18 @@ def read(client: Client, plan: Slices, workers: int) -> Iterator[Page]:
             tasks.put(None)
 
 
-def _apply(plan: Slices, task: Task, answer: Page | BaseException) -> list[Page]:
+def _apply(plan: Slices | Searches, task: Any, answer: Page | BaseException) -> list[Page]:
     """Tell the plan of an answer; returns the page, if it was one."""
-    refused = isinstance(answer, CursorRefusedError) and task.cursor is not None
-    if refused or (isinstance(answer, ApiError) and task.foreign):  # a real fault ends the next request too
-        plan.refused(task)
-        return []
+    if isinstance(answer, ApiError):
+        refused = answer.status in REFUSED and (task.cursor or task.filters)
+        if refused or task.foreign:  # a real fault ends the next request too
+            plan.refused(task)
+            return []
     if isinstance(answer, BaseException):
         raise answer
     plan.apply(task, answer.positions, kinds(answer), answer.next_cursor)
     return [answer]
 
 
-def _fetch(client: Client, task: Task) -> Page:
+def _fetch(client: Client, task: Any) -> Page:
     return client.page(cursor=task.cursor, limit=task.limit, **task.filters)

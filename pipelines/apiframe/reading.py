@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.apiframe import frontier, reader, slices
-from pipelines.apiframe.client import ApiError, Client, Page
+from pipelines.apiframe.client import REFUSED, ApiError, Client, Page
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
 
@@ -23,7 +23,6 @@ BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 #: Python runs one at a time. A first load without latency takes a seventh less in a single thread.
 QUICK_ANSWER = 0.01
 MISDATED = 10  # jobs
-REFUSED = (400, 404, 422)  # answers that say that the API has no such list
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -244,17 +243,10 @@ class Reading:
 
     def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
         """Read jobs by id; returns whether the API really searches."""
-        for identity in list(ids):
-            try:
-                page = self.client.page(search=identity)
-            except ApiError as problem:
-                if problem.status not in REFUSED:
-                    raise
-                return False
+        searches = reader.Searches(list(ids))
+        for page in reader.read(self.client, searches, 0 if self.quick else self.workers):
             yield self._seen(page)
-            if page.next_cursor is not None or any(other != identity for _, other in page.positions):
-                return False  # an id is one job on one page: an empty page that goes on is no proof of absence
-        return True
+        return searches.honoured
 
     def _read_lists(self) -> Iterator[Page]:
         """Read the lists of open jobs, QUEUED first: a job that moves on meanwhile is on both, never on neither."""
