@@ -251,6 +251,27 @@ def test_a_floor_ends_the_reading(depth: int) -> None:
     assert played.requests <= 1.3 * (depth + 2) / 100 + 6
 
 
+@pytest.mark.usefixtures("dense")
+def test_a_look_ahead_that_went_far_below_the_floor_does_not_make_it_one_chain() -> None:
+    """A tenth of the newest jobs failed, hardly any before: the first page of failed ones reaches far too deep."""
+    api = Sandbox(now=NOW, jobs=0)
+    for minute in range(120, 0, -1):
+        failed = 5 if minute <= 4 else 1
+        for count, status in ((failed, "FAILED"), (50 - failed, "COMPLETED")):
+            api.add(count, model="suno-v5", status=status, created_at=api.now - timedelta(minutes=minute))
+    played = Played(api, top(floor=microseconds(api.listing()[2999]["createdAt"])))
+    most = 0
+
+    def look(_: int) -> None:
+        nonlocal most
+        most = max(most, len(played.plan.slices))
+
+    played.to_end(look)
+    assert {job["id"] for job in api.listing()[:3000]} <= played.jobs.keys()
+    assert most > 1
+    assert played.requests <= 1.3 * 30 + 8
+
+
 # Lists that change meanwhile
 
 

@@ -339,7 +339,8 @@ class Slices:
             return
         if tail.floor is not None and found[0] < tail.floor:
             self._filters = None
-            self._seeds_end = True
+            self._seeds_end = self._is_long or self._pages >= self._chain_pages  # a probe may have gone too far
+            self._patience = self._chain_pages - self._pages
             return
         if not self._is_long:
             self._is_long = True
