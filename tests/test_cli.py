@@ -112,7 +112,9 @@ def imported(run: Run, environment: dict[str, str], *arguments: str) -> set[str]
     answer = subprocess.run(
         [sys.executable, "-c", code % (list(arguments),)], env=environment, capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in answer.stderr.split()}
+    found = {name.partition(".")[0] for name in answer.stderr.split()}
+    assert "pipelines" in found, "nothing was imported: nobody looked"
+    return found
 
 
 @pytest.mark.parametrize("command", [[], ["sync"], ["status"], ["query"], ["report"], ["check"], ["demo"], ["sandbox"]])
