@@ -12,6 +12,11 @@ from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests wait for disks and for processes of their own."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take a minute come first, whatever the order: no worker waits for them at the end."""
