@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,9 +24,10 @@ import psycopg2.extras
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
-from pipelines.warehouse import SCHEMA, Run, Warehouse
+from pipelines.warehouse import SCHEMA, Warehouse
 
 if TYPE_CHECKING:
+    import dlt
     import pyarrow as pa
 
 LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
@@ -173,12 +174,17 @@ class PostgresWarehouse(Warehouse):
         ]
         super().save_models(texts, (name.replace("\0", "") for name in named), now)
 
-    def record(self, *runs: Run) -> None:
-        """Add rows to `sync_runs`, and the indexes that the next sync looks jobs up by."""
-        if self.has("jobs"):
-            self.query(f"create unique index if not exists jobs_id on {SCHEMA}.jobs (id)")
+    def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
+        """Load Arrow tables of jobs in one package; the first makes the indexes that jobs are looked up by."""
+        super().load(pipeline, tables)
+        if not self.query("select 1 from pg_indexes where schemaname = ? and indexname = 'jobs_id'", [SCHEMA]):
+            # dlt repeats an insert where the connection broke before its commit was confirmed.
+            self.query(
+                f"delete from {SCHEMA}.jobs as twin using {SCHEMA}.jobs as job "
+                "where twin.id = job.id and twin.ctid > job.ctid"
+            )
+            self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
-        super().record(*runs)
 
     def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
         """Make schema `reports` hold our views; grants on them and views of others that use them stay."""

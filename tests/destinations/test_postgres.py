@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from accounts import rows
 from cluster import Server
-from support import stale, stored
+from dlt.common.destination.exceptions import DestinationTransientException
+from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
+from support import runs, stale, stored
 
 from pipelines import status
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
@@ -156,6 +158,25 @@ def test_a_server_that_goes_away_ends_the_sync_and_loses_nothing(
         assert "opensesame" not in str(problem.value)
         sync(here)
         assert stale(here.path, api) == {}
+
+
+def test_an_insert_whose_answer_was_lost_is_repeated_and_leaves_no_job_twice(
+    api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, lost = PostgresCsvCopyJob.run, []
+
+    def loses_the_answer(job: PostgresCsvCopyJob) -> None:
+        insert(job)
+        if not lost and job.load_table_name == "jobs":
+            lost.append(job)
+            raise DestinationTransientException("the connection broke")
+
+    monkeypatch.setattr(PostgresCsvCopyJob, "run", loses_the_answer)
+    sync(here)
+    assert lost
+    assert stale(here.path, api) == {}
+    assert rows(here, "select count(*) from apiframe.jobs") == [(1000,)]
+    assert runs(here.path)[-1]["jobs_new"] == 1000
 
 
 def test_a_server_that_refuses_says_why_and_how_to_go_on(
