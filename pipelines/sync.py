@@ -33,7 +33,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
 #: A killed first load loses at most a chunk; each costs dlt a third of a second.
-CHUNK_ROWS = 200_000
+CHUNK_ROWS = 125_000
 CHUNK_SECONDS = 8.0
 BATCHES_AHEAD = 8
 GC_THRESHOLD = 1_000_000

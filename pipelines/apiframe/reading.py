@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.apiframe import frontier, reader, slices
-from pipelines.apiframe.client import REFUSED, ApiError, Client, Page
+from pipelines.apiframe.client import REFUSED, ApiError, Client, CursorRefusedError, Page
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
 
@@ -79,7 +79,7 @@ class Reading:
         self._on_new = on_new
         self._on_page = on_page
         self._plan = slices.Slices([], workers=1)
-        self._first: Page | None = None
+        self._begun: list[Page | ApiError] = []
         self.quick = False  # the API answers at once: nothing is gained by asking ahead
 
     @property
@@ -94,8 +94,17 @@ class Reading:
 
     def begin(self) -> None:
         """Read the first page, for those who want to know before the rest is read how `quick` the API is."""
-        first = self._first = self.client.page()
+        first = self.client.page()
+        self._begun = [first]
         self.quick = self.client.answered_after <= QUICK_ANSWER
+        if not self.quick and self.known is None and first.next_cursor:  # the first answer also paid for the connection
+            try:
+                self._begun.append(self.client.page(cursor=first.next_cursor))
+                self.quick = self.client.answered_after <= QUICK_ANSWER
+            except CursorRefusedError:
+                pass  # dealt with where it is asked for again
+            except ApiError as problem:
+                self._begun.append(problem)
         times = sorted((time for time, _ in first.positions), reverse=True)
         newest = times[0] if times else None
         # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
@@ -141,14 +150,15 @@ class Reading:
         return rows if self.since is None else [row for row in rows if row.created_at >= self.since]
 
     def _pages(self) -> Iterator[Page]:
-        if self._first is None:
+        if not self._begun:
             self.begin()
-        first, top = self._first, self._plan.slices[0]
-        assert first is not None  # noqa: S101 - for the type checker
-        task = self._plan.next_task()
-        assert task is not None and task.slice is top  # noqa: S101, PT018 - the top is idle
-        self._plan.apply(task, first.positions, reader.kinds(first), first.next_cursor)
-        yield self._seen(first)
+        for page in self._begun:
+            if isinstance(page, ApiError):
+                raise page
+            if (task := self._plan.next_task()) is None:  # the range ends with the first page
+                break
+            self._plan.apply(task, page.positions, reader.kinds(page), page.next_cursor)
+            yield self._seen(page)
         yield from self._walk()
         yield from self._look_up_the_rest()
 
