@@ -254,6 +254,8 @@ class _Sync:
             if pipeline is None:
                 _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
+            else:
+                gc.collect()  # what dlt leaves of a chunk goes round in circles, and holds its ids
             self._load_chunk(pipeline, itertools.chain([first], changes), stored + CHUNK_SECONDS)
             stored = time.monotonic()
         if self.problem is not None:

@@ -46,7 +46,7 @@ SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is nu
 
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
-LOAD_MEMORY = "400MB"
+LOAD_MEMORY = "250MB"
 HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
 
 
