@@ -458,6 +458,17 @@ def test_a_catalogue_that_cannot_be_read_does_not_stop_a_sync(api: Sandbox, sett
     assert stale(chosen.path, api) == {}
 
 
+def test_the_first_load_of_another_scope_notices_what_is_gone_since_it_was_left_unsettled(
+    api: Sandbox, settings_for: Callable[..., Settings]
+) -> None:
+    gone = api.add(1, status="PROCESSING")[0]
+    sync(settings_for(api))
+    api.delete([gone])
+    team = settings_for(api, scope="team")
+    assert sync(team).delisted == 1
+    assert stored(team.path)[gone]["delisted_at"] is not None
+
+
 @pytest.mark.parametrize("days", [0.5, 5, 400])
 def test_a_clock_that_was_set_back_loses_nothing(
     api: Sandbox, here: Settings, days: float, monkeypatch: pytest.MonkeyPatch

@@ -241,7 +241,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(account=jobs, zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/Sao_Paulo"]))
 def test_any_account_is_counted_as_plain_python_counts_it(account: list[dict[str, Any]], zone: str) -> None:
     """Credits and rates by day and model, from the jobs alone, without any of our SQL."""

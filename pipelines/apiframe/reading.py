@@ -93,7 +93,10 @@ class Reading:
         return self._plan.disordered
 
     def begin(self) -> None:
-        """Read the first page, for those who want to know before the rest is read how `quick` the API is."""
+        """Read the first page, for those who want to know before the rest is read how `quick` the API is.
+
+        Where the whole list is wanted and the answer was slow, the second page decides.
+        """
         first = self.client.page()
         self._begun = [first]
         self.quick = self.client.answered_after <= QUICK_ANSWER
@@ -253,7 +256,7 @@ class Reading:
 
     def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
         """Read jobs by id; returns whether the API really searches."""
-        searches = reader.Searches(list(ids))
+        searches = reader.Searches(ids)
         for page in reader.read(self.client, searches, 0 if self.quick else self.workers):
             yield self._seen(page)
         return searches.honoured
