@@ -6,7 +6,6 @@ leaves either file as it was or as it should be. One process at a time holds the
 
 from __future__ import annotations
 
-import atexit
 import base64
 import contextlib
 import json
@@ -132,6 +131,7 @@ class Warehouse:
         self.working_folder = folder / f"{self.path.name}.dlt"
         self._lock_file = folder / f"{self.path.name}.lock"
         self._signature_file = folder / f"{self.path.name}.published"
+        self._temporary_folder: Path | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
@@ -175,6 +175,8 @@ class Warehouse:
         try:
             yield
         finally:
+            if self._temporary_folder is not None:
+                shutil.rmtree(self._temporary_folder, ignore_errors=True)
             held.release()
 
     @contextlib.contextmanager
@@ -389,17 +391,19 @@ class Warehouse:
         """Return the dlt pipeline that loads into the warehouse."""
         import dlt
 
+        from pipelines.confined import confined
+
         folder = self.working_folder
         # DuckDB would take these for patterns or partitions (`key=value`); dlt puts the path into SQL as it is.
         if re.search(r"[=%'*?\[{]", str(folder)):
-            folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return dlt.pipeline(
-            pipeline_name=PIPELINE,
-            pipelines_dir=str(folder),
-            destination=self._destination(),
-            dataset_name=SCHEMA,
-        )
+            folder = self._temporary_folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
+        with confined():
+            return dlt.pipeline(
+                pipeline_name=PIPELINE,
+                pipelines_dir=str(folder),
+                destination=self._destination(),
+                dataset_name=SCHEMA,
+            )
 
     def _destination(self) -> Any:
         from dlt.destinations import duckdb
@@ -419,8 +423,11 @@ class Warehouse:
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
+        from pipelines.confined import confined
+
         try:
-            pipeline.run(self.source(tables, deduplicated=True, fresh=not self.has("jobs")))
+            with confined():
+                pipeline.run(self.source(tables, deduplicated=True, fresh=not self.has("jobs")))
         except Exception as problem:
             error, cause = explain(problem)
             raise error from cause

@@ -64,8 +64,11 @@ class PostgresWarehouse(Warehouse):
         from dlt.common.configuration.exceptions import ConfigurationException
         from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
+        from pipelines.confined import confined
+
         try:
-            return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
+            with confined("destination", "postgres"):
+                return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
         except (ConfigurationException, ValueError):  # what it says may hold the password
             raise ConfigurationError(
                 "no usable credentials: set destination.postgres.credentials in .dlt/secrets.toml, for example "
