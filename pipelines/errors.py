@@ -16,6 +16,10 @@ class ConfigurationError(ApiframeWarehouseError):
     exit_code = 2
 
 
+class NoWarehouseError(ConfigurationError):
+    """No sync has ended well yet."""
+
+
 class KeyRefusedError(ApiframeWarehouseError):
     """The API does not take the key."""
 

@@ -24,11 +24,17 @@ from pipelines.apiframe import connect, microseconds, modalities, records
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known
 from pipelines.apiframe.reading import Batch, Reading
-from pipelines.apiframe.records import FINAL, SERVED, Row
+from pipelines.apiframe.records import FINAL, Row
 from pipelines.errors import ConfigurationError
 from pipelines.reports import read_rules
 from pipelines.settings import Settings
-from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
+from pipelines.stores import Store, first_line, store_for
+from pipelines.tables import Table, tables
+from pipelines.tables.jobs import SERVED
+from pipelines.tables.jobs import TABLE as JOBS
+from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
+from pipelines.tables.sync_runs import Run
+from pipelines.warehouse import SEEN, Totals, Warehouse
 
 #: A killed first load loses at most a chunk; each costs dlt a third of a second.
 CHUNK_ROWS = 125_000
@@ -69,15 +75,14 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole. Leaves
     the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
-    error_classes = settings.project / ".dlt" / "error_classes.csv"
-    read_rules(error_classes)  # what is wrong with it is said before anything is read
+    store = store_for(settings)
+    read_rules(store.error_classes)  # what is wrong with it is said before anything is read
     client = connect(settings)
-    warehouse = warehouse_for(settings)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
+    with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
-        outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
-        warehouse.create_views(settings.timezone, error_classes)
-        warehouse.publish()
+        outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
+        store.create_views()
+        store.publish()
     return outcome
 
 
@@ -90,6 +95,7 @@ class _Sync:
         self,
         settings: Settings,
         client: Client,
+        store: Store,
         warehouse: Warehouse,
         full: bool,
         since: int | None,
@@ -97,6 +103,7 @@ class _Sync:
     ) -> None:
         self.settings = settings
         self.client = client
+        self.store = store
         self.warehouse = warehouse
         self.scope = settings.scope
         self.settle_after = microseconds(settings.settle_after)
@@ -109,6 +116,7 @@ class _Sync:
         self.models = warehouse.models()
         self.catalogue: list[dict[str, Any]] | None = None
         self.catalogue_asked = False
+        self.filled: list[tuple[Table, list[Any]]] = []
         self._plan(full, since)
         known = self.known
         self.reading = Reading(
@@ -134,13 +142,12 @@ class _Sync:
         last = self.warehouse.last_run(self.scope)
         latest = self.warehouse.last_run()
         self.number = latest.number + 1 if latest else 1
-        state = self.warehouse.state() if full or last is None else {}
+        state = self.store.state() if full or last is None else {}
         saved = state.get("progress", {}).get(self.scope)
         belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
-                f"{self.warehouse.place} belongs to {belongs_to}; "
-                f"for {self.settings.base_url} set another warehouse.path"
+                f"{self.store.place} belongs to {belongs_to}; for {self.settings.base_url} set another warehouse.path"
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
             self.notes.append("--since has no effect: the warehouse goes back further already")
@@ -175,7 +182,10 @@ class _Sync:
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
         if self.mode == "full":
-            self.warehouse.mark_seen([], restart=self.progress is None)
+            if self.progress is None:
+                self.store.empty(SEEN)
+            self.store.prepare(SEEN)
+        self._fill(before=True)
         self.reading.begin()
         with contextlib.ExitStack() as stack:
             batches = self.reading.batches()
@@ -194,7 +204,7 @@ class _Sync:
             jobs=after.jobs,
             credits_added=after.credits - self.before.credits,
             seconds=time.monotonic() - begun,
-            path=self.warehouse.place,
+            path=self.store.place,
             drifted=len(self.drifted),
             drift=dict(self.drift.most_common()),
             delisted=len(self.reading.delisted),
@@ -220,10 +230,31 @@ class _Sync:
             base_url=self.settings.base_url,
             number=self.number,
         )
-        if self.catalogue is not None:
-            self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
-        self.warehouse.record(run)
+        self._fill(before=False)
+        with self.store.transaction():
+            self.store.prepare(*tables().values())
+            for table, rows in self.filled:
+                self.store.write(table, rows)
+            self.store.empty(SEEN)
+            self.store.write(SYNC_RUNS, [run])  # last: a sync of which this is there has ended well
         return run
+
+    @property
+    def started_at(self) -> int:
+        """The sync's own time, in microseconds since 1970."""
+        return self.reading.started_at
+
+    def _fill(self, *, before: bool) -> None:
+        """Let the tables that have rows of their own ask for them."""
+        for table in tables().values():
+            if table.rows is None or table.before is not before:
+                continue
+            try:
+                rows = table.rows(self)
+                if rows is not None:
+                    self.filled.append((table, list(rows)))
+            except Exception as problem:
+                self.notes.append(f"{table.name} could not be read: {first_line(problem)}")
 
     # Loading
 
@@ -236,7 +267,7 @@ class _Sync:
             if not first.rows and self.warehouse.has("jobs"):
                 continue
             if pipeline is None:
-                pipeline = self.warehouse.pipeline()
+                pipeline = self.store.pipeline()
             else:
                 gc.collect()  # what dlt leaves of a chunk goes round in circles, and holds its ids
             self._load_chunk(pipeline, itertools.chain([first], changes), stored + CHUNK_SECONDS)
@@ -245,20 +276,20 @@ class _Sync:
             raise self.problem
 
     def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], until: float) -> None:
-        def tables() -> Iterator[Any]:
+        def chunk() -> Iterator[Any]:
             import dlt
 
             loaded: set[str] = set()
             for batch in changes:
                 # Slices overlap, and a job may be on a page and on a list: any copy is what the API served just now.
                 rows = {row.id: row for row in batch.rows if row.id not in loaded}
-                yield records.to_arrow(list(rows.values()))
+                yield JOBS.to_arrow(list(rows.values()))
                 loaded |= rows.keys()
                 self._keep_progress(dlt.current.resource_state("jobs"), batch)
                 if len(loaded) >= CHUNK_ROWS or time.monotonic() > until:
                     return
 
-        self.warehouse.load(pipeline, tables)
+        self.store.load(pipeline, chunk)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
         state.setdefault("progress", {})[self.scope] = batch.progress and {
@@ -278,7 +309,7 @@ class _Sync:
         """
         try:
             for batch in batches:
-                yield Batch(self._changed(self.warehouse.storable(batch.rows)), batch.progress)
+                yield Batch(self._changed(self.store.storable(batch.rows)), batch.progress)
             delisted = self._delisted()
         except ApiError as problem:
             self.problem = problem
@@ -296,7 +327,7 @@ class _Sync:
 
     def _changed(self, rows: list[Row]) -> list[Row]:
         if self.mode == "full":
-            self.warehouse.mark_seen([row.id for row in rows])
+            self.store.write(SEEN, [(row.id,) for row in rows])
         changed = rows
         if self.before.jobs:
             kept = self.warehouse.kept(rows)

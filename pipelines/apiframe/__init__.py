@@ -17,6 +17,7 @@ from pipelines.apiframe import records
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading, is_searchable
+from pipelines.tables.jobs import TABLE as JOBS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
 
+#: Types that dlt has to be told.
+HINTS: dict[str, dict[str, Any]] = {
+    "DOUBLE": {"data_type": "double"},
+    "BOOLEAN": {"data_type": "bool"},
+    "INTEGER": {"data_type": "bigint", "precision": 32},
+    "JSON": {"data_type": "json"},
+}
 WEEK = 7 * 86_400 * 1_000_000
 
 
@@ -86,7 +94,7 @@ def source_of(
                     unsettled[row.id] = (row.created_at, row.status)
                 else:
                     unsettled.pop(row.id, None)
-            yield records.to_arrow(batch.rows)
+            yield JOBS.to_arrow(batch.rows)
         for identity in reading.delisted:
             unsettled.pop(identity, None)
         state |= {
@@ -115,23 +123,16 @@ def jobs_source(
     """
     import dlt
 
-    columns: Any = {
-        "id": {"nullable": False},
-        "created_at": {"nullable": False},
-        "progress": {"data_type": "double"},
-        "expired": {"data_type": "bool"},
-        "asset_count": {"data_type": "bigint", "precision": 32},
-        "result": {"data_type": "json"},
-        "extra": {"data_type": "json"},
-        "synced_at": {} if deduplicated else {"dedup_sort": "desc"},
-    }
+    columns: Any = {column.name: {"nullable": column.nullable, **HINTS.get(column.type, {})} for column in JOBS.columns}
+    if not deduplicated:
+        columns["synced_at"]["dedup_sort"] = "desc"
 
     disposition: Any = {"disposition": "merge", "strategy": strategy, "deduplicated": deduplicated}
 
     @dlt.resource(
         name="jobs",
         write_disposition="append" if fresh else disposition,
-        primary_key="id",
+        primary_key=JOBS.key,
         table_format=table_format,
         columns=columns,
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},

@@ -1,4 +1,4 @@
-"""Jobs as rows: the only place that knows the columns and what a job of the API looks like.
+"""Jobs as rows: the only place that knows what a job of the API looks like, and how it fits the columns.
 
 Promises that nothing a job holds is lost: unknown fields, and known ones whose value does not fit its column,
 are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing new needs no Arrow.
@@ -6,7 +6,6 @@ are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing ne
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import math
@@ -15,12 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pipelines.tables.jobs import SERVED
+from pipelines.tables.jobs import TABLE as JOBS
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 OPEN = ("QUEUED", "PROCESSING")
@@ -30,7 +29,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
-    """A job as the warehouse holds it, column by column; times in microseconds since 1970 (UTC)."""
+    """A row of the table `jobs`, column by column; times in microseconds since 1970 (UTC)."""
 
     id: str
     status: str | None
@@ -50,25 +49,6 @@ class Row(NamedTuple):
     synced_at: int
     delisted_at: int | None
 
-
-#: What the API itself says of a job: a row is written again only where one of these differs.
-SERVED = tuple(
-    name for name in Row._fields if name not in ("modality", "scope", "synced_at", "delisted_at", "asset_count")
-)
-TYPES = {
-    "progress": "DOUBLE",
-    "credit_cost": "DECIMAL(18,4)",
-    "created_at": "TIMESTAMPTZ",
-    "completed_at": "TIMESTAMPTZ",
-    "expired": "BOOLEAN",
-    "asset_count": "INTEGER",
-    "result": "JSON",
-    "extra": "JSON",
-    "synced_at": "TIMESTAMPTZ",
-    "delisted_at": "TIMESTAMPTZ",
-}
-#: column -> SQL type (DuckDB), in the order of Row.
-COLUMNS = {name: TYPES.get(name, "VARCHAR") for name in Row._fields}
 
 FIELDS = {
     "id",
@@ -436,42 +416,10 @@ def differences(fresh: Row, kept: Row) -> list[str]:
         name
         for name in SERVED
         if (new := getattr(fresh, name)) != (old := getattr(kept, name))
-        and not (COLUMNS[name] == "JSON" and new is not None and old is not None and decode_equal(new, old))
+        and not (JOBS.types[name] == "JSON" and new is not None and old is not None and decode_equal(new, old))
     ]
 
 
 def decode_equal(one: str, other: str) -> bool:
     """Tell whether two JSON texts mean the same."""
     return bool(decode(one.encode()) == decode(other.encode()))
-
-
-@functools.cache
-def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of `jobs`."""
-    import pyarrow as pa
-
-    types = {
-        "VARCHAR": pa.string(),
-        "JSON": pa.string(),
-        "DOUBLE": pa.float64(),
-        "DECIMAL(18,4)": pa.decimal128(18, 4),
-        "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
-        "BOOLEAN": pa.bool_(),
-        "INTEGER": pa.int32(),
-    }
-    return pa.schema([pa.field(name, types[kind], name != "id") for name, kind in COLUMNS.items()])
-
-
-def to_arrow(rows: Sequence[Row]) -> pa.Table:
-    """Turn rows into an Arrow table with every column, also where there are no rows."""
-    import pyarrow as pa
-
-    schema = arrow_schema()
-    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(schema)
-    arrays = []
-    for field, values in zip(schema, columns, strict=True):
-        if pa.types.is_timestamp(field.type):
-            arrays.append(pa.array(values, pa.int64()).cast(field.type))
-        else:
-            arrays.append(pa.array(values, field.type))
-    return pa.table(arrays, schema=schema)

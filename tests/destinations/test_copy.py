@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import test_notebooks
 from accounts import cells, differences, page_differences, rows, varied, views
+from pipelines.destinations.copying import copy
 from support import JOBS, stale
 
 from pipelines import checks, report, status
-from pipelines.destinations.copying import copy
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.reports import queries
 from pipelines.reports.queries import Period

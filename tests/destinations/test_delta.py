@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from accounts import rows
 from deltalake import DeltaTable
+from pipelines.destinations.delta import DeltaWarehouse
 from support import stale
 
-from pipelines.destinations.delta import DeltaWarehouse
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
