@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pipelines import settings
-from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 
 if TYPE_CHECKING:
     from pipelines.apiframe.reading import Reading
@@ -302,7 +302,10 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     chosen = settings.load()
     if notify and not chosen.slack_hook:
         raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
-    connection = connect(chosen) if chosen.path.exists() or chosen.destination != "duckdb" else None
+    try:
+        connection = connect(chosen)
+    except NoWarehouseError:
+        connection = None
     try:
         findings = checks.run_checks(connection, chosen, datetime.now(UTC))
     finally:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin
 import dlt
 import dlt.destinations.impl.duckdb.factory
 import dlt.destinations.impl.filesystem.factory
-import dlt.destinations.impl.postgres.factory  # noqa: F401 - so that their settings are known
+import dlt.destinations.impl.postgres.factory
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import BaseConfiguration
@@ -201,7 +201,7 @@ def test_no_setting_of_dlt_changes_what_a_sync_leaves(
 
 def state_of_this_process() -> dict[str, Any]:
     container = Container()
-    active = container[PipelineContext]
+    active, used = container[PipelineContext], PluggableRunContext in container
     return {
         "environment": dict(os.environ),
         "finders": list(sys.meta_path),
@@ -214,8 +214,8 @@ def state_of_this_process() -> dict[str, Any]:
             (logger.level, list(logger.handlers), list(logger.filters), logger.propagate, logger.disabled)
             for logger in map(logging.getLogger, (None, "dlt", "urllib3", "filelock"))
         ],
-        "dlt's context": container[PluggableRunContext] if PluggableRunContext in container else None,
-        "dlt's providers": container[PluggableRunContext].providers if PluggableRunContext in container else None,
+        "dlt's context": (context := container[PluggableRunContext] if used else None),
+        "dlt's providers": context.providers if context else None,
         "active pipeline": active.pipeline() if active.is_active() else None,
         "threads": {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")},
         "temporary folders": set(Path(tempfile.gettempdir()).glob("apiframe-warehouse-*")),

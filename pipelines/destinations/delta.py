@@ -26,7 +26,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines import reports
 from pipelines.apiframe.records import COLUMNS, arrow_schema
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, jobs_state, model_rows
 
 if TYPE_CHECKING:
@@ -221,9 +221,9 @@ class DeltaWarehouse(Warehouse):
         """Open the lake as it is now for reading, with the views of `reports`."""
         self._require_bucket()
         connection = self._database()
-        if not Warehouse.over(connection).has("sync_runs"):
+        if not Warehouse.over(connection, self.place).has("sync_runs"):
             connection.close()
-            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+            raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         settings = self.settings
         reports.create_views(connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
         return connection

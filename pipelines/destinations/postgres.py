@@ -23,7 +23,7 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.warehouse import SCHEMA, Warehouse
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class PostgresWarehouse(Warehouse):
         sql = "select 1 from pg_class where relnamespace = to_regnamespace(?) and relname = 'sync_runs'"
         if not connection.execute(sql, [SCHEMA]).fetchall():
             connection.close()
-            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+            raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         return connection
 
     @contextlib.contextmanager
