@@ -140,7 +140,8 @@ def _shared(container: Container, *, vaults: bool) -> Iterator[_PerThread]:
             try:
                 container[PluggableRunContext] = made
             except ConfigurationException as problem:
-                raise ConfigurationError(f"dlt cannot read its configuration: {problem}") from None
+                reason = str(problem).split("\n", 1)[0]
+                raise ConfigurationError(f"dlt cannot read its configuration: {reason}") from None
         context = container[PluggableRunContext]
         if not isinstance(context.providers, _PerThread):
             context.providers = _PerThread(context.providers)
