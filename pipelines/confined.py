@@ -49,7 +49,7 @@ def confined(*let_through: str) -> Iterator[None]:
     """
     container = Container()
     thread = Container.thread_pool_prefix()
-    with _same_pipeline(container), _shared(container) as shared:
+    with _same_pipeline(container), _shared(container, vaults=bool(let_through)) as shared:
         own: list[ConfigProvider] = [CustomLoaderDocProvider("apiframe-warehouse", lambda: SETTINGS)]
         if let_through:
             own += [_Section(provider, let_through) for provider in shared.former.providers]
@@ -131,14 +131,17 @@ class _Quiet(RunContext):
 
 
 @contextlib.contextmanager
-def _shared(container: Container) -> Iterator[_PerThread]:
-    """Put `_PerThread` in front of the process's providers while anyone needs it."""
+def _shared(container: Container, *, vaults: bool) -> Iterator[_PerThread]:
+    """Put `_PerThread` in front of the process's providers while anyone needs it; `vaults` where a secret may be."""
     with _changing:
         if PluggableRunContext not in container:
+            made = PluggableRunContext(_Quiet(None))
+            made.extras_added = not vaults
             try:
-                container[PluggableRunContext] = PluggableRunContext(_Quiet(None))
+                container[PluggableRunContext] = made
             except ConfigurationException as problem:
-                raise ConfigurationError(f"dlt cannot read its configuration: {problem}") from None
+                reason = str(problem).split("\n", 1)[0]
+                raise ConfigurationError(f"dlt cannot read its configuration: {reason}") from None
         context = container[PluggableRunContext]
         if not isinstance(context.providers, _PerThread):
             context.providers = _PerThread(context.providers)

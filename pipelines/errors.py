@@ -17,7 +17,7 @@ class ConfigurationError(ApiframeWarehouseError):
 
 
 class NoWarehouseError(ConfigurationError):
-    """No sync has ended well yet."""
+    """There is no warehouse yet where the settings say that it lies."""
 
 
 class KeyRefusedError(ApiframeWarehouseError):

@@ -36,20 +36,20 @@ def facts(chosen: Settings, now: int) -> dict[str, Any]:
         size = store.size_bytes(connection)
         named = {} if isinstance(store.place, Path) else {"place": store.place}
         try:
-            return {"path": str(store.place), **named, "size_bytes": size, **_published(connection, now)}
+            return {"path": str(store.place), **named, "size_bytes": size, **_published(connection, store.place, now)}
         except ApiframeWarehouseError:
             raise
         except duckdb.Error as problem:
             raise ApiframeWarehouseError(f"{store.place}: {first_line(problem)}") from None
 
 
-def _published(connection: duckdb.DuckDBPyConnection, now: int) -> dict[str, Any]:
+def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int) -> dict[str, Any]:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
     run = Warehouse.over(connection).last_run()
     if run is None:
-        raise ConfigurationError("this DuckDB file holds no sync yet: run apiframe-warehouse sync")
+        raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
     by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
     oldest_open = rows(

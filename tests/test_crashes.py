@@ -82,7 +82,7 @@ def killed(
 
 
 SQL = "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query"
-WAREHOUSE = "pipelines.warehouse:Warehouse"
+STORE = "pipelines.stores.duckdb:DuckDBStore"
 MOMENTS: dict[str, dict[str, Any]] = {
     "before anything": {"place": "pipelines.apiframe.client:Client.page"},
     "extracted": {"place": "dlt.pipeline.pipeline:Pipeline.extract", "after": True},
@@ -91,11 +91,11 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "before jobs are stored": {"place": SQL, "text": 'INSERT INTO "apiframe"."jobs"'},
     "merged, but not done": {"place": SQL, "text": 'INSERT INTO "apiframe"."_dlt_loads"'},
     "loaded": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
-    "before it is recorded": {"place": f"{WAREHOUSE}.record"},
-    "recorded": {"place": f"{WAREHOUSE}.record", "after": True},
-    "before publishing": {"place": f"{WAREHOUSE}.publish"},
-    "copied": {"place": "pipelines.warehouse:_copy", "after": True},
-    "put in place": {"place": "pipelines.warehouse:_fsync_folder"},
+    "before it is recorded": {"place": "pipelines.sync:_Sync._record"},
+    "recorded": {"place": "pipelines.sync:_Sync._record", "after": True},
+    "before publishing": {"place": f"{STORE}.publish"},
+    "copied": {"place": "pipelines.stores.duckdb:_copy", "after": True},
+    "put in place": {"place": "pipelines.stores.duckdb:_fsync_folder"},
 }
 
 

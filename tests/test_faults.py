@@ -305,7 +305,7 @@ def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.warehouse.shutil.copyfile", full)
+        patch.setattr("pipelines.stores.duckdb.shutil.copyfile", full)
         assert "No space left on device" in fails(chosen)
     assert chosen.path.read_bytes() == before
     assert not list(chosen.path.parent.rglob("*.publishing"))
@@ -322,7 +322,7 @@ def test_an_error_of_the_database_is_one_line_too(
         raise duckdb.IOException("IO Error: Could not write\nmore")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.warehouse.jobs_source", broken)
+        patch.setattr("pipelines.stores._sql.jobs_source", broken)
         assert "IO Error" in fails(chosen)
     sync(chosen)
     assert stale(chosen.path, api) == {}

@@ -7,6 +7,7 @@ leaves either file as it was or as it should be. One process at a time holds the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,9 +124,9 @@ class DuckDBStore(SqlStore):
         self.close()
         copy = self.load_file.with_name(f"{self.path.name}.publishing")
         try:
-            mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
             _copy(self.load_file, copy)
-            copy.chmod(mode)
+            if self.path.exists():
+                _same_access(self.path, copy)
             # A reader that may write leaves a log; beside the new file it would keep every reader out.
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
             copy.replace(self.path)
@@ -133,6 +134,11 @@ class DuckDBStore(SqlStore):
             self._signature_file.write_text(_signature(self.path))
         except OSError as problem:
             copy.unlink(missing_ok=True)
+            if problem.errno in (errno.EBUSY, errno.EXDEV):  # a file that is mounted alone can only be written into
+                raise ConfigurationError(
+                    f"cannot replace {self.path}: it is mounted as a single file; mount the folder that holds it, "
+                    "then run sync again: what was loaded is safe"
+                ) from None
             raise ApiframeWarehouseError(
                 f"cannot publish {self.path}: {problem.strerror}; what was loaded is safe, run sync again"
             ) from None
@@ -263,6 +269,16 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _same_access(published: Path, copy: Path) -> None:
+    """Let those who may read the published file read the copy: its mode, and owner and group as far as is allowed."""
+    facts = published.stat()
+    for owner in (facts.st_uid, -1):  # only root can give a file away; a group of one's own can be set
+        with contextlib.suppress(PermissionError):
+            os.chown(copy, owner, facts.st_gid)
+            break
+    copy.chmod(facts.st_mode & 0o777)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -1,0 +1,33 @@
+"""dlt's own settings change nothing on the other destinations either, nor short names where the data goes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import support
+import test_confined
+
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+
+pytestmark = pytest.mark.destinations
+
+
+def test_no_setting_of_dlt_changes_what_a_sync_leaves(
+    settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`PORT=8080`, as many a container has it, is no port of this database."""
+    with Sandbox(jobs=150, days=3) as api:
+        chosen = settings_for(api)
+        sync(chosen)
+        for turn in range(2):
+            api.add(20)
+            variables: dict[str, Any] = test_confined.as_variables(test_confined.hostile(turn))
+            with monkeypatch.context() as patch:
+                for name, value in variables.items():
+                    if not name.endswith("_SECRETS"):  # whether credentials lie in a vault is the user's word
+                        patch.setenv(name, value)
+                sync(chosen)
+        assert support.stale(chosen.path, api) == {}
+        assert [run["jobs_new"] for run in support.runs(chosen.path)] == [150, 20, 20]
