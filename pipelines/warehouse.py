@@ -27,7 +27,8 @@ from pipelines import reports
 from pipelines.apiframe import jobs_source
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
-from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
+from pipelines.apiframe.records import COLUMNS, Row
+from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,10 +40,9 @@ if TYPE_CHECKING:
 
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
-WEEK = 7 * 86_400 * 1_000_000
 
 #: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
-SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
+SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
 
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
@@ -264,19 +264,14 @@ class Warehouse:
             f"""
             with unsettled as (
                 select id, created_at, status from {SCHEMA}.jobs
-                where delisted_at is null and {_in_scope(scope)} and (
-                    status in {OPEN}
-                    or (status is null or status not in {FINAL} or webhook_status = 'pending')
-                        and created_at > make_timestamp($week_ago)
-                    or status in {FINAL} and coalesce(completed_at, created_at) > make_timestamp($horizon))
+                where {_in_scope(scope)} and {can_change_sql(started_at, settle_after)}
             ), ranked as (
                 select id, row_number() over (order by created_at desc) - 1 as rank from {SCHEMA}.jobs
                 where delisted_at is null and {_in_scope(scope)}
                     and created_at >= (select min(created_at) from unsettled)
             )
             select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
-            """,
-            {"week_ago": started_at - WEEK, "horizon": started_at - settle_after},  # type: ignore[arg-type]
+            """
         )
         return [
             Unsettled(identity, created_at, status, rank, is_searchable(identity))
@@ -292,8 +287,7 @@ class Warehouse:
         """Return the number of open jobs by status."""
         return dict(
             self.query(
-                f"select status, count(*) from {SCHEMA}.jobs where status in {OPEN} and delisted_at is null "
-                "group by status"
+                f"select status, count(*) from {SCHEMA}.jobs where {IS_OPEN} group by status"
             )
         )
 
@@ -332,7 +326,7 @@ class Warehouse:
         if not self.has("jobs"):
             return Totals(0, 0, Decimal(0))
         rows = self.query(
-            f"select count(*), count(*) filter (where status in {OPEN} and delisted_at is null), "
+            f"select count(*), count(*) filter (where {IS_OPEN}), "
             f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
         )
         return Totals(*rows[0])

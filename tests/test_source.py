@@ -140,6 +140,19 @@ def test_a_job_is_followed_over_many_runs_until_it_is_settled(api: Sandbox, run:
     assert loaded(isolated)[job]["credit_cost"] == 7, "it ended less than settle_after before"
 
 
+def test_an_old_job_that_ends_with_its_webhook_pending_is_followed_as_long_as_any_other(
+    api: Sandbox, run: Run, isolated: Path
+) -> None:
+    job = api.add(1, status="PROCESSING", created_at=api.now - timedelta(days=9), creditCost=80)[0]
+    run()
+    api.put(job, status="COMPLETED", webhookStatus="pending", completedAt=api.now.isoformat())
+    run()
+    api.advance(timedelta(minutes=5))
+    api.put(job, status="FAILED", creditCost=0)
+    run()
+    assert (loaded(isolated)[job]["status"], loaded(isolated)[job]["credit_cost"]) == ("FAILED", 0)
+
+
 def test_the_state_is_restored_on_another_machine(api: Sandbox, run: Run, isolated: Path) -> None:
     moving = api.add(2, status="PROCESSING", created_at=api.now - timedelta(days=9))
     run()

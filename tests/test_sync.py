@@ -248,6 +248,20 @@ def test_a_pending_webhook_keeps_a_finished_job_unsettled_for_a_week(settings_fo
         assert sync(chosen).run.requests == 1
 
 
+def test_an_old_job_that_ends_with_its_webhook_pending_is_followed_as_long_as_any_other(
+    api: Sandbox, settings_for: Make
+) -> None:
+    job = api.add(1, status="PROCESSING", created_at=ago(api, days=9), creditCost=80)[0]
+    chosen = settings_for(api)
+    sync(chosen)
+    api.put(job, status="COMPLETED", webhookStatus="pending", completedAt=api.now.isoformat())
+    sync(chosen)
+    api.advance(timedelta(minutes=5))
+    api.put(job, status="FAILED", creditCost=0)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
 def test_an_unknown_status_is_not_final_for_a_week(settings_for: Make) -> None:
     with Sandbox(jobs=150, days=3) as api:
         api.advance(timedelta(days=10))

@@ -17,6 +17,7 @@ from pipelines.apiframe import records
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading, is_searchable
+from pipelines.apiframe.settled import can_change
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
 
-WEEK = 7 * 86_400 * 1_000_000
+#: Jobs. How densely they lie is not known to dlt's state, so that old ones are listed or searched, never paged to.
+FAR = 10**12
 
 
 def apiframe_source(
@@ -70,8 +72,7 @@ def source_of(
             client,
             known=known,
             unsettled=[
-                # How densely jobs lie is not known here, so old ones are listed or searched, never paged to.
-                Unsettled(identity, created_at, status, WEEK, is_searchable(identity))
+                Unsettled(identity, created_at, status, FAR, is_searchable(identity))
                 for identity, (created_at, status) in unsettled.items()
             ],
             settle_after=microseconds(chosen.settle_after),
@@ -80,9 +81,8 @@ def source_of(
             on_page=on_page,
         )
         for batch in reading.batches():
-            horizon = reading.started_at - microseconds(chosen.settle_after)
             for row in batch.rows:
-                if can_change(row, horizon, reading.started_at - WEEK):
+                if can_change(row, reading.started_at, microseconds(chosen.settle_after)):
                     unsettled[row.id] = (row.created_at, row.status)
                 else:
                     unsettled.pop(row.id, None)
@@ -168,15 +168,6 @@ def connect(chosen: Any) -> Client:
 def modalities(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return model -> modality of the API's catalogue."""
     return {model["id"]: kind for model in models if isinstance(kind := model.get("modality"), str)}
-
-
-def can_change(row: records.Row, horizon: int, week_ago: int) -> bool:
-    """Tell whether a job seen by this reading is unsettled; `horizon` is its start minus `settle_after`."""
-    if row.status in records.OPEN:
-        return True
-    if row.status not in records.FINAL or row.webhook_status == "pending":
-        return row.created_at > week_ago
-    return (row.completed_at if row.completed_at is not None else row.created_at) > horizon
 
 
 def microseconds(duration: timedelta) -> int:
