@@ -71,7 +71,7 @@ def source_of(
         reading = Reading(
             client,
             known=known,
-            unsettled=[
+            unsettled=lambda _: [
                 Unsettled(identity, created_at, status, FAR, is_searchable(identity))
                 for identity, (created_at, status) in unsettled.items()
             ],
@@ -87,6 +87,8 @@ def source_of(
                 else:
                     unsettled.pop(row.id, None)
             yield records.to_arrow(batch.rows)
+        if reading.clock_note:
+            logging.getLogger(__name__).warning("%s", reading.clock_note)
         for identity in reading.delisted:
             unsettled.pop(identity, None)
         state |= {

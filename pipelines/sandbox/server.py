@@ -79,6 +79,7 @@ class Sandbox:
         self._order = "newest"
         self._cursors = "position"
         self.ignore_filters = False
+        self.skew = timedelta(0)  # how far the Date header is ahead of the clock that jobs live by
         self.on_request: Callable[[Request], object] | None = None
         self.requests: list[Request] = []
 
@@ -240,7 +241,7 @@ class Sandbox:
     def clock_and_number(self) -> tuple[float, int]:
         """For the headers: seconds since the epoch, and the number of this answer."""
         with self._lock:
-            return self._world.now / 1000, next(self._numbers)
+            return self._world.now / 1000 + self.skew.total_seconds(), next(self._numbers)
 
     def answer(self, path: str, query: list[tuple[str, str]], key: str | None, fault: str | None) -> Job:
         """The body of a 200, or Refused. `fault` is a kind that changes a page, None for a true one."""
