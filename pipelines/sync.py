@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe import connect, microseconds, modalities, records
+from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
@@ -125,6 +126,7 @@ class _Sync:
         self.catalogue: list[dict[str, Any]] | None = None
         self.catalogue_asked = False
         self._plan(full, since)
+        self.account = self._whose()
         known = self.known
         self.reading = Reading(
             client,
@@ -185,6 +187,17 @@ class _Sync:
             self.seen_at = min(saved["started_at"], self.seen_at or saved["started_at"])
             self.notes.append("went on where an earlier sync was cut short")
 
+    def _whose(self) -> Account:
+        """Return the account of the key; refuse one that is not the warehouse's."""
+        warehouse = self.warehouse
+        seal = warehouse.seal()
+        account, kept = verify(
+            self.client, self.settings.require_key(), warehouse.account(self.scope), seal, warehouse.place
+        )
+        if kept != seal:
+            warehouse.keep_seal(kept)
+        return account
+
     def _unsettled(self, now: int) -> Sequence[Unsettled]:
         """Return what the last sync left unsettled; one that began later than now had a clock that was ahead."""
         if self.seen_at is None or not self.warehouse.has("jobs"):
@@ -241,6 +254,8 @@ class _Sync:
             since=self.since,
             base_url=self.settings.base_url,
             number=self.number,
+            user_id=self.account.user_id,
+            team_id=self.account.team_id,
         )
         if self.catalogue is not None:
             self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
@@ -290,6 +305,8 @@ class _Sync:
             "since": self.since,
             "base_url": self.settings.base_url,
             "number": self.number,
+            "user_id": self.account.user_id,
+            "team_id": self.account.team_id,
             "started_at": known.started_at if self.progress and known else self.reading.started_at,
             "high_water_mark": self.reading.high_water_mark,
             "slices": batch.progress,

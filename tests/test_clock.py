@@ -108,8 +108,9 @@ def test_what_a_sync_recorded_by_a_clock_that_was_ahead_counts_as_now(
 @pytest.mark.parametrize(
     ("machine", "idle"),
     [
-        (lambda api: 100 * 1_000_000, 5),  # 1970: the newest jobs' time counts, what ended since is looked at again
-        (lambda api: int(api.now.timestamp() * 1e6) - 20 * HOUR, 5),
+        # 1970: the newest jobs' time counts, so a page of them and the four that ended about then are looked at again.
+        (lambda api: 100 * 1_000_000, 6),
+        (lambda api: int(api.now.timestamp() * 1e6) - 20 * HOUR, 6),
         (lambda api: int(api.now.timestamp() * 1e6) + 3650 * DAY, 1),  # the API's counts
     ],
 )

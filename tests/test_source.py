@@ -188,6 +188,29 @@ def test_the_team_has_a_state_of_its_own(api: Sandbox, run: Run, isolated: Path)
     assert api.count() <= 2
 
 
+def test_the_key_of_another_account_is_refused_and_a_rotated_one_goes_on(
+    api: Sandbox, run: Run, isolated: Path
+) -> None:
+    stranger = Sandbox(jobs=30, seed=2)
+    api.host(stranger)
+    run()
+    run()
+    assert api.count("/me") == 0, "the key is the same"
+    for scope in ("user", "team"):
+        with pytest.raises(Exception, match="belongs to user") as problem:
+            run(api_key=stranger.api_key, scope=scope)
+        assert any(isinstance(cause, ConfigurationError) for cause in causes(problem.value))
+        assert api.count() == 0
+    assert len(loaded(isolated)) == 350
+    api.add(2)
+    run(api_key=api.second_key)
+    assert wrong(isolated, api) == {}
+    api.fault("500", times=None, path="/me")
+    run(api_key=api.second_key)
+    with pytest.raises(Exception, match="does not tell whether this key does too"):
+        run()
+
+
 def test_arguments_come_before_the_configuration(api: Sandbox, run: Run, isolated: Path) -> None:
     with Sandbox(jobs=20, seed=9) as other:
         run(api_key=other.api_key, base_url=other.base_url, workers=1, settle_after="2h")

@@ -478,9 +478,7 @@ def test_the_first_load_of_another_scope_notices_what_is_gone_since_it_was_left_
 
 
 @pytest.mark.parametrize("days", [0.5, 5, 400])
-def test_a_clock_that_was_set_back_loses_nothing(
-    api: Sandbox, here: Settings, days: float
-) -> None:
+def test_a_clock_that_was_set_back_loses_nothing(api: Sandbox, here: Settings, days: float) -> None:
     job = api.add(1, status="PROCESSING")[0]
     api.skew = timedelta(days=-days)
     sync(here)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.apiframe import records
+from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading, is_searchable
@@ -60,7 +61,9 @@ def source_of(
             yield from read(client)
 
     def read(client: Client) -> Iterator[pa.Table]:
-        state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
+        scopes = dlt.current.resource_state("jobs").setdefault("scopes", {})
+        state = scopes.setdefault(chosen.scope, {})
+        account, seal = whose(client, scopes)
         known = Known(state["started_at"], state["high_water_mark"]) if state else None
         unsettled = state.get("unsettled", {})
         try:
@@ -95,7 +98,16 @@ def source_of(
             "started_at": reading.started_at,
             "high_water_mark": reading.high_water_mark,
             "unsettled": unsettled,
+            "account": [account.user_id, account.team_id],
+            "seal": seal,
         }
+
+    def whose(client: Client, scopes: Mapping[str, Mapping[str, Any]]) -> tuple[Account, str | None]:
+        own = scopes[chosen.scope]
+        recorded = Account()
+        for each in (own, *scopes.values()):
+            recorded = recorded.completed(Account(*each.get("account", ())))
+        return verify(client, chosen.require_key(), recorded, own.get("seal"), "what this pipeline has loaded")
 
     return jobs_source(tables)
 

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
-from pipelines.apiframe import clock, records
+from pipelines.apiframe import account, clock, records
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 Answer = TypeVar("Answer")
@@ -175,6 +175,10 @@ class Client:
             return found
 
         return self._get("/models", {}, check, attempts=2)
+
+    def me(self) -> account.Account:
+        """Read whose key this is."""
+        return self._get("/me", {}, account.read)
 
     def _get(
         self,

@@ -39,7 +39,8 @@ class Reading:
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
     first page of a quiet account is enough. `unsettled` returns the jobs that can still change; it is told the time,
-    since what was recorded by a clock that was ahead counts as now. `on_new` is called when the first page shows that there is something new.
+    since what was recorded by a clock that was ahead counts as now. `on_new` is called when the first page shows that
+    there is something new.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What can still change: the one rule, over a `Row` and as SQL. `tests/test_settled.py` holds both to one table of cases.
+"""What can still change: the one rule, over a `Row` and as SQL. Both are tested by one table of cases.
 
 A job is settled once it was seen final, its webhook not pending, more than `settle_after` after its end. An unknown
 status and a pending webhook keep a job unsettled for a week; being open does for as long as it lasts.
