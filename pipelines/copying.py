@@ -48,6 +48,7 @@ def copy(source: Store, target: Store, *, wait: float = 60) -> Copied:
                 target.write(SYNC_RUNS, runs)
             target.create_views()
             target.publish()
+            target.keep_seal(source.seal())
         return Copied(str(target.place), here.totals().jobs, len(runs))
 
 

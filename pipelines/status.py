@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines.apiframe.records import OPEN, moment
+from pipelines.apiframe.records import moment
+from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
@@ -53,8 +54,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
     oldest_open = rows(
-        f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs "
-        f"where status in {OPEN} and delisted_at is null order by created_at limit 1"
+        f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs where {IS_OPEN} order by created_at limit 1"
     )
     return {
         "last_sync": run_facts(run),

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe import connect, microseconds, modalities, records
+from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
-from pipelines.apiframe.frontier import Known
+from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, Row
 from pipelines.errors import ConfigurationError
@@ -118,13 +119,12 @@ class _Sync:
         self.catalogue_asked = False
         self.filled: list[tuple[Table, list[Any]]] = []
         self._plan(full, since)
+        self.account = self._whose()
         known = self.known
         self.reading = Reading(
             client,
             known=known,
-            unsettled=()
-            if self.seen_at is None or not warehouse.has("jobs")
-            else warehouse.unsettled(self.scope, self.seen_at, self.settle_after),
+            unsettled=self._unsettled,
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
             open_jobs=warehouse.open_jobs() if self.before.open_jobs else {},
             is_known=lambda positions: warehouse.knows(self.scope, positions),
@@ -170,7 +170,7 @@ class _Sync:
             saved
             and (saved["mode"], saved["since"]) == (self.mode, self.since)
             and saved["slices"]
-            and (last is None or saved["started_at"] > last.started_at)
+            and (last is None or saved["number"] > last.number)  # not its time: clocks can be set back
             # What a full sync has seen is forgotten at the end of any other.
             and (self.mode == "first" or saved["number"] == self.number)
         ):
@@ -178,6 +178,25 @@ class _Sync:
             self.known = Known(saved["started_at"], saved["high_water_mark"], progress=saved["slices"])
             self.seen_at = min(saved["started_at"], self.seen_at or saved["started_at"])
             self.notes.append("went on where an earlier sync was cut short")
+
+    def _whose(self) -> Account:
+        """Return the account of the key; refuse one that is not the warehouse's."""
+        known = self.warehouse.account(self.scope)
+        if not known.is_known:
+            for saved in self.store.state().get("progress", {}).values():
+                if saved:  # what a first load left
+                    known = known.completed(Account(saved.get("user_id"), saved.get("team_id")))
+        seal = self.store.seal()
+        account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
+        if kept != seal:
+            self.store.keep_seal(kept)
+        return account
+
+    def _unsettled(self, now: int) -> Sequence[Unsettled]:
+        """Return what the last sync left unsettled; one that began later than now had a clock that was ahead."""
+        if self.seen_at is None or not self.warehouse.has("jobs"):
+            return ()
+        return self.warehouse.unsettled(self.scope, min(self.seen_at, now), self.settle_after)
 
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
@@ -187,6 +206,8 @@ class _Sync:
             self.store.prepare(SEEN)
         self._fill(before=True)
         self.reading.begin()
+        if self.reading.clock_note:
+            self.notes.append(self.reading.clock_note)
         with contextlib.ExitStack() as stack:
             batches = self.reading.batches()
             if self.reading.walks:
@@ -229,6 +250,8 @@ class _Sync:
             since=self.since,
             base_url=self.settings.base_url,
             number=self.number,
+            user_id=self.account.user_id,
+            team_id=self.account.team_id,
         )
         self._fill(before=False)
         with self.store.transaction():
@@ -292,12 +315,15 @@ class _Sync:
         self.store.load(pipeline, chunk)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
+        known = self.reading.known
         state.setdefault("progress", {})[self.scope] = batch.progress and {
             "mode": self.mode,
             "since": self.since,
             "base_url": self.settings.base_url,
             "number": self.number,
-            "started_at": self.known.started_at if self.progress and self.known else self.reading.started_at,
+            "user_id": self.account.user_id,
+            "team_id": self.account.team_id,
+            "started_at": known.started_at if self.progress and known else self.reading.started_at,
             "high_water_mark": self.reading.high_water_mark,
             "slices": batch.progress,
         }

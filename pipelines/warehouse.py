@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
+from pipelines.apiframe.account import Account
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
-from pipelines.apiframe.records import FINAL, OPEN, Row
+from pipelines.apiframe.records import Row
+from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.tables import SCHEMA, Column, Table
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
 
-WEEK = 7 * 86_400 * 1_000_000
-
 #: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
-SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
+SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
 #: The columns of a `Row`.
 ROW = JOBS.select()
 #: The jobs that a full sync has seen; it belongs to no table, and goes when that sync has ended.
@@ -71,6 +71,14 @@ class Warehouse:
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])
         return Run(*rows[0]) if rows else None
 
+    def account(self, scope: str) -> Account:
+        """Return whose jobs these are: by the last sync of this scope, or of the other."""
+        account = Account()
+        for each in (scope, "team" if scope == "user" else "user"):
+            if run := self.last_run(each):
+                account = account.completed(Account(run.user_id, run.team_id))
+        return account
+
     def jobs(self, size: int) -> Iterator[list[Row]]:
         """Yield every job, newest first, so many at a time; at least one list, though it be empty."""
         place, known = "", list[object]()
@@ -96,19 +104,14 @@ class Warehouse:
             f"""
             with unsettled as (
                 select id, created_at, status from {SCHEMA}.jobs
-                where delisted_at is null and {_in_scope(scope)} and (
-                    status in {OPEN}
-                    or (status is null or status not in {FINAL} or webhook_status = 'pending')
-                        and created_at > make_timestamp($week_ago)
-                    or status in {FINAL} and coalesce(completed_at, created_at) > make_timestamp($horizon))
+                where {_in_scope(scope)} and {can_change_sql(started_at, settle_after)}
             ), ranked as (
                 select id, row_number() over (order by created_at desc) - 1 as rank from {SCHEMA}.jobs
                 where delisted_at is null and {_in_scope(scope)}
                     and created_at >= (select min(created_at) from unsettled)
             )
             select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
-            """,
-            {"week_ago": started_at - WEEK, "horizon": started_at - settle_after},
+            """
         )
         return [
             Unsettled(identity, created_at, status, rank, is_searchable(identity))
@@ -122,12 +125,7 @@ class Warehouse:
 
     def open_jobs(self) -> dict[str, int]:
         """Return the number of open jobs by status."""
-        return dict(
-            self.query(
-                f"select status, count(*) from {SCHEMA}.jobs where status in {OPEN} and delisted_at is null "
-                "group by status"
-            )
-        )
+        return dict(self.query(f"select status, count(*) from {SCHEMA}.jobs where {IS_OPEN} group by status"))
 
     def kept(self, rows: Sequence[Row]) -> dict[str, Row]:
         """Return what the warehouse holds of these jobs, by id."""
@@ -164,8 +162,7 @@ class Warehouse:
         if not self.has("jobs"):
             return Totals(0, 0, Decimal(0))
         rows = self.query(
-            f"select count(*), count(*) filter (where status in {OPEN} and delisted_at is null), "
-            f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
+            f"select count(*), count(*) filter (where {IS_OPEN}), coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
         )
         return Totals(*rows[0])
 

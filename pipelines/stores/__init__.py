@@ -98,6 +98,26 @@ class Store(abc.ABC):
     def _busy(self, wait: float) -> BusyError:
         return BusyError(f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)")
 
+    @property
+    def seal_file(self) -> Path:
+        """Where it is kept which key was found to belong to the account; private, and made anew where it is missing."""
+        return self._lock_file.with_suffix(".key")
+
+    def seal(self) -> str | None:
+        """Return what was kept of the last key."""
+        try:
+            return self.seal_file.read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def keep_seal(self, seal: str | None) -> None:
+        """Keep it, or nothing; where that fails, the next sync asks once more."""
+        with contextlib.suppress(OSError):
+            self.seal_file.unlink(missing_ok=True)
+            if seal:
+                self.seal_file.touch(mode=0o600)
+                self.seal_file.write_text(seal, encoding="ascii")
+
     @abc.abstractmethod
     def open(self) -> contextlib.AbstractContextManager[Warehouse]:
         """Open it for one sync, that holds the lock."""

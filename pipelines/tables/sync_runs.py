@@ -22,6 +22,8 @@ class Run(NamedTuple):
     since: int | None
     base_url: str
     number: int
+    user_id: str | None = None  # whose key it was; null where that was not asked yet
+    team_id: str | None = None
 
 
 TABLE = Table(
@@ -42,5 +44,7 @@ TABLE = Table(
         Column("since", "TIMESTAMPTZ", "The oldest jobs asked for; null: all."),
         Column("base_url", "VARCHAR", "The API that this warehouse belongs to."),
         Column("number", "BIGINT", "Counts the syncs up, since clocks can be set back."),
+        Column("user_id", "VARCHAR", "Whose key it was; null where that was not asked yet."),
+        Column("team_id", "VARCHAR", "The team of that user; null where there is none, or it was not asked yet."),
     ),
 )
