@@ -17,6 +17,7 @@ from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
 
+pytestmark = pytest.mark.everywhere
 Make = Callable[..., Settings]
 
 #: kind -> options that make it quick
@@ -75,6 +76,7 @@ def old_jobs(api: Sandbox) -> list[str]:
     return [job["id"] for job in api.listing()[-2:]]
 
 
+@pytest.mark.gap("postgres", "delta", reason="of the client alone, and long")
 @pytest.mark.parametrize("kind", [*FAULTS, "redirect"])
 def test_a_lasting_fault_ends_a_sync_and_a_passing_one_is_ridden_out_at_every_stage(
     api: Sandbox, settings_for: Make, kind: str
@@ -144,6 +146,7 @@ def test_a_fault_of_the_lists_of_open_jobs_loses_nothing(settings_for: Make, kin
         assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="of the client alone")
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -223,6 +226,7 @@ def test_cursors_that_expire_in_the_middle_of_a_load_are_no_end_of_the_list(api:
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="compares bytes of the file")
 @pytest.mark.usefixtures("small_batches")
 def test_a_full_sync_that_failed_goes_on_and_delists_only_what_is_gone(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
@@ -264,6 +268,7 @@ def in_small_files(settings: Settings, most_bytes: int) -> tuple[int, str]:
         return told.get()
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 @pytest.mark.parametrize("most_kb", [8, 200, 1500])
 def test_a_disk_that_is_full_while_loading_leaves_the_warehouse_as_it_was(
     api: Sandbox, settings_for: Make, most_kb: int
@@ -279,6 +284,7 @@ def test_a_disk_that_is_full_while_loading_leaves_the_warehouse_as_it_was(
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 @pytest.mark.parametrize("most_kb", [8, 300, 1000])
 def test_a_disk_that_is_full_during_a_first_load_publishes_nothing(
     api: Sandbox, settings_for: Make, most_kb: int
@@ -292,6 +298,7 @@ def test_a_disk_that_is_full_during_a_first_load_publishes_nothing(
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
     api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

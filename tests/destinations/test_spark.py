@@ -15,8 +15,8 @@ import pyspark
 import pytest
 from accounts import MOVING, differences, ordered, rows, varied
 from deltalake import DeltaTable
-from pipelines.destinations.copying import copy
 
+from pipelines.copying import copy
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import read_views
 from pipelines.reports.spark import register
