@@ -148,7 +148,7 @@ class DeltaStore(Store):
 
     def _query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         assert self._connection is not None  # noqa: S101 - it is open
-        for name in [name for name in self._outdated if name in sql]:
+        for name in [name for name in self._outdated if name in sql or "information_schema" in sql]:
             self._show(self._connection, KNOWN[name])
             self._outdated.remove(name)
         try:
