@@ -35,8 +35,7 @@ def test_no_setting_of_dlt_changes_what_a_sync_leaves(
 
 
 def test_short_names_do_not_say_where_postgres_is(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`PORT=8080`, as many a container has it, is no port of the database."""
     for name, value in {"HOST": "127.0.0.1", "USERNAME": "u", "PASSWORD": "p", "DATABASE": "db"}.items():
         monkeypatch.setenv(f"DESTINATION__POSTGRES__CREDENTIALS__{name}", value)
-    monkeypatch.setenv("PORT", "8080")
+    monkeypatch.setenv("CREDENTIALS__PORT", "8080")
     assert PostgresWarehouse(isolated / "x.duckdb").place == "postgres 127.0.0.1:5432/db"
