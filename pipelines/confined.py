@@ -28,7 +28,7 @@ from pipelines.errors import ConfigurationError
 #: What dlt must do otherwise than by default.
 SETTINGS: dict[str, Any] = {
     "runtime": {"intercept_signals": False},  # an interrupt ends the sync at once; nothing is lost by it
-    "pipelines": {"enable_runtime_trace": False},  # it is what dlt sends to those who collect it
+    "pipelines": {"enable_runtime_trace": False},  # nor is it told to anyone
     "schema": {"naming": "snake_case"},  # its default is a variable of the environment
     "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
     "load": {

@@ -120,6 +120,7 @@ class DuckDBStore(SqlStore):
 
     def publish(self) -> None:
         """Close the load file and put a copy of it in the place of the published one, in one step."""
+        self.query(f"drop schema if exists {SCHEMA}_staging cascade")  # dlt's alone; its next load makes it again
         self.query("checkpoint")  # closing does it too, but says nothing where the disk is full
         self.close()
         copy = self.load_file.with_name(f"{self.path.name}.publishing")
