@@ -318,6 +318,9 @@ class _Sync:
         if self.before.jobs:
             kept = self.warehouse.kept(rows)
             changed = [row for row in (self._compare(row, kept.get(row.id)) for row in rows) if row]
+        for row in changed:
+            if (fields := records.unread_fields(row)):
+                self.notes.append(f"job {records.one_line(row.id, 80)} was not read in full ({fields}): see its extra")
         return self._with_modality(changed)
 
     def _compare(self, row: Row, kept: Row | None) -> Row | None:

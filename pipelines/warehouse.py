@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -27,7 +27,7 @@ from pipelines import reports
 from pipelines.apiframe import jobs_source
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
-from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
+from pipelines.apiframe.records import COLUMNS, CREDIT_LIMIT, CREDIT_STEP, FINAL, OPEN, Row
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -573,8 +573,14 @@ def _in_scope(scope: str) -> str:
 
 
 def _number(value: object) -> Decimal | None:
-    number = Decimal(str(value)) if isinstance(value, (int, float, Decimal)) else None
-    return number if number is not None and abs(number) < 10**14 else None
+    """Return a cost as its column holds it, None where it is no number or too large: a catalogue fails no sync."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    try:
+        number = Decimal(str(value)).quantize(CREDIT_STEP)
+    except InvalidOperation:  # infinite, or more digits than a Decimal keeps
+        return None
+    return number if abs(number) < CREDIT_LIMIT else None
 
 
 def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:

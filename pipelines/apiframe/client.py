@@ -5,15 +5,13 @@ not what the API documents is never taken for data or for the end of a list; the
 and is blotted out of everything that comes back. Leaves to others what to ask for.
 """
 
-import contextlib
 import email.utils
 import functools
-import itertools
 import math
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from http.client import responses as REASONS  # noqa: N812
@@ -21,10 +19,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
-from pipelines.apiframe import records, salvage, transport
-from pipelines.apiframe.transport import TooLargeError
+from pipelines.apiframe import bodies, records, transport
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 Answer = TypeVar("Answer")
@@ -32,8 +29,6 @@ Answer = TypeVar("Answer")
 PAGE_SIZE = 100  # the most that the API gives
 REFUSED = (400, 404, 410, 422)  # answers that say that the API does not take a cursor or filter
 CONNECT_TIMEOUT = 10.0
-MOST_BYTES = 2**26  # of one answer: a page of documented jobs has some 50,000
-MANY_BYTES = 2**20  # an answer that has brought so many when its time is over is too large for it
 #: Seconds that a request answered 429 again and again is tried for, where the API does not say how long to wait.
 #: Scaled by `backoff_factor`, as every pause that the API did not ask for.
 THROTTLED_SECONDS = 60.0
@@ -80,10 +75,6 @@ class _PassingError(Exception):
     def __init__(self, problem: ApiError, wait: float | None = None) -> None:
         self.problem = problem
         self.wait = wait
-
-
-class _TooLongPageError(Exception):
-    """A page has more bytes than are taken in, or than come in time."""
 
 
 class Interrupted(ApiframeWarehouseError):  # noqa: N818 - not an error, an end that was asked for
@@ -182,22 +173,22 @@ class Client:
         parameters = {name: value for name, value in asked.items() if value is not None}
         while limit > 1:
             try:
-                return self._get("/jobs", parameters, check, read=self._read_jobs)
-            except _TooLongPageError:
+                return self._get("/jobs", parameters, check, read=bodies.page)
+            except bodies.TooLongPageError:
                 limit //= 2
                 parameters["limit"] = str(limit)
-        return self._get("/jobs", parameters, check, read=self._read_one_job)
+        return self._get("/jobs", parameters, check, read=bodies.page_of_one)
 
     def models(self) -> list[dict[str, Any]]:
-        """Read the catalogue of models: objects with at least an `id`."""
+        """Read the catalogue of models: objects with at least an `id`. Entries that are none are left out."""
 
         def check(body: Any) -> list[dict[str, Any]]:
             found = body.get("models") if isinstance(body, dict) else None
-            if not isinstance(found, list) or not all(
-                isinstance(model, dict) and isinstance(model.get("id"), str) for model in found
-            ):
+            listed = found if isinstance(found, list) else []
+            models = [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
+            if not models and found != []:
                 raise ValueError(f"no list of models: {records.shorten(body)}")
-            return found
+            return models
 
         return self._get("/models", {}, check, attempts=2)
 
@@ -207,10 +198,10 @@ class Client:
         parameters: Mapping[str, str],
         check: Callable[[Any], Answer],
         attempts: int | None = None,
-        read: Callable[[requests.Response, bool], Any] | None = None,
+        read: bodies.Read = bodies.plain,
     ) -> Answer:
         """Ask until `check` takes what `read` makes of an answer, or `attempts` are over."""
-        attempts, read = attempts or self._max_attempts, read or self._read
+        attempts = attempts or self._max_attempts
         for attempt in range(1, attempts + 1):
             self._wait(max(0.0, self._not_before - time.monotonic()))
             with self._lock:
@@ -252,7 +243,7 @@ class Client:
         path: str,
         parameters: Mapping[str, str],
         check: Callable[[Any], Answer],
-        read: Callable[[requests.Response, bool], Any],
+        read: bodies.Read,
         again: bool,
     ) -> Answer:
         """Ask once. Raises _PassingError where it may help to ask again."""
@@ -262,7 +253,7 @@ class Client:
             self.answered_after = time.monotonic() - asked_at
             self._read_clock(response)
             if response.status_code == 200:
-                return check(read(response, again))
+                return check(read(response, self._key.encode(), again))
             words = transport.words(response).replace(self._key.encode(), b"***")
         except (requests.RequestException, HTTPError, OSError) as fault:
             if self._closed.is_set():
@@ -276,59 +267,6 @@ class Client:
         if status >= 500 or status in (408, 425, 429) or 200 < status < 300:
             raise _PassingError(problem, _retry_after(response))
         raise problem
-
-    # What is made of an answer; `again` tells whether it was asked for before, and was not to be read then.
-
-    def _read(self, response: requests.Response, again: bool) -> Any:
-        body = b"".join(transport.parts(response, MOST_BYTES))
-        return records.decode(body.replace(self._key.encode(), b"***"))
-
-    def _read_jobs(self, response: requests.Response, again: bool) -> Any:
-        body = bytearray()
-        try:
-            for part in transport.parts(response, MOST_BYTES):
-                body += part
-        except TooLargeError:
-            raise _TooLongPageError from None
-        except ReadTimeoutError:
-            if len(body) < MANY_BYTES:
-                raise
-            raise _TooLongPageError from None
-        return self._decode_jobs(bytes(body), again)
-
-    def _read_one_job(self, response: requests.Response, again: bool) -> Any:
-        held, size = [], 0
-        with contextlib.closing(self._without_key(transport.parts(response))) as parts:
-            for part in parts:
-                held.append(part)
-                size += len(part)
-                if size <= MOST_BYTES:
-                    continue
-                try:
-                    return salvage.read_page(itertools.chain(held, parts), most=MOST_BYTES, most_jobs=1)
-                except ValueError as problem:
-                    raise ValueError(f"it has more than {MOST_BYTES >> 20} MB, and {problem}") from None
-        return self._decode_jobs(b"".join(held), again)
-
-    def _decode_jobs(self, body: bytes, again: bool) -> Any:
-        body = body.replace(self._key.encode(), b"***")
-        try:
-            return records.decode(body)
-        except ValueError as problem:
-            if again or isinstance(problem, records.TooDeepError):  # what else is odd may have been lost on the way
-                with contextlib.suppress(ValueError):
-                    return salvage.read_page([body], most=len(body))
-            raise
-
-    def _without_key(self, parts: Iterable[bytes]) -> Generator[bytes, None, None]:
-        """Blot out the key, also where it lies across two parts."""
-        key, rest = self._key.encode(), b""
-        for part in parts:
-            text = (rest + part).replace(key, b"***")
-            known = max(0, len(text) - len(key) + 1)
-            yield text[:known]
-            rest = text[known:]
-        yield rest
 
     def _send(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
         """Ask on this thread's session; only the address of its request changes. The body is not read yet.

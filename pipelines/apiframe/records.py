@@ -351,6 +351,13 @@ def unread(reason: str, text: str, **facts: Any) -> dict[str, Any]:
     return {"reason": reason, **facts, "text": text}
 
 
+def unread_fields(row: Row) -> str:
+    """Return the fields of a job that could not be read, in words; empty where all could."""
+    extra = row.extra or ""
+    found = json.loads(extra) if f'"{UNREAD}' in extra else {}
+    return one_line(", ".join(name.removeprefix(UNREAD) for name in found if name.startswith(UNREAD)))
+
+
 def _shallow(named: tuple[str, Any]) -> tuple[str, Any]:
     name, value = named
     try:

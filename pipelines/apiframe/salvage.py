@@ -23,8 +23,8 @@ SMALL = 2**16  # bytes: as many of a documented field are always kept
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 #: Where something changes: within a string, within brackets, and in what is neither.
 IN_STRING = re.compile(rb'["\\]')
-IN_BRACKETS = re.compile(rb'["\[\]{}]')
-BARE = re.compile(rb'["\[\]{},]')
+IN_BRACKETS = re.compile(rb'"|[\[{]+|[\]}]+')
+BARE = re.compile(rb'"|[\[{]+|[\]},]')
 ESCAPED = re.compile(rb".", re.DOTALL)
 
 
@@ -162,21 +162,23 @@ class _Text:
             token, self._at = found[0], found.end()
             if pattern is ESCAPED:
                 pattern = IN_STRING
-                continue
-            if token == b"\\":
+            elif token == b"\\":
                 pattern = ESCAPED
-                continue
-            if pattern is BARE and token in b",]}":  # it belongs to what the value is in
-                self._at -= 1
-                break
-            if pattern is not IN_STRING:
-                depth += (token in b"[{") - (token in b"]}")
-                ends = token in b"]}" and not depth
+            elif token == b'"' and pattern is not IN_STRING:
+                pattern = IN_STRING
+            elif token == b'"':
+                if not depth:
+                    break
+                pattern = IN_BRACKETS
+            elif token[:1] in b"[{":
+                depth += len(token)
+                pattern = IN_BRACKETS
             else:
-                ends = not depth
-            if ends:
-                break
-            pattern = IN_STRING if token == b'"' and pattern is not IN_STRING else IN_BRACKETS
+                closed = min(depth, len(token))  # what follows belongs to what the value is in
+                depth -= closed
+                self._at = found.start() + closed
+                if not depth:
+                    break
         value.add(self._held[begin : self._at])
         self.room -= value.kept
         return value

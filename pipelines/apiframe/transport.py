@@ -124,7 +124,8 @@ def _check_proxy(request: requests.PreparedRequest, proxy: str, found: dict[str,
     scheme = str(request.url).split(":", 1)[0]
     names = (name for name in os.environ if name.lower() in (f"{scheme}_proxy", "all_proxy"))
     name = next((name for name in names if os.environ[name] == proxy), "the proxy of this system")
-    shown = f"{name} = {re.sub('//.*@', '//***@', proxy)!r}"
+    without_password = re.sub(r"^([^/]*//)?.*@", r"\1***@", proxy)
+    shown = f"{name} = {without_password!r}"
     try:
         with contextlib.closing(Adapter()) as adapter:
             pool = adapter.get_connection_with_tls_context(request, found["verify"], found["proxies"])
