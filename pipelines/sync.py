@@ -26,7 +26,7 @@ from pipelines.apiframe import connect, microseconds, modalities, records
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known
 from pipelines.apiframe.reading import Batch, Reading
-from pipelines.apiframe.records import FINAL, SERVED, Row
+from pipelines.apiframe.records import FINAL, SERVED, Row, unread_fields
 from pipelines.errors import ConfigurationError
 from pipelines.reports import read_rules
 from pipelines.settings import Settings
@@ -119,6 +119,7 @@ class _Sync:
         self.finished: set[str] = set()
         self.drift: Counter[str] = Counter()
         self.drifted: set[str] = set()
+        self.unread: dict[str, str] = {}  # id -> fields of a job that could not be read, as it was written just now
         self.problem: BaseException | None = None
         self.before = warehouse.totals()
         self.models = warehouse.models()
@@ -204,6 +205,11 @@ class _Sync:
             self.notes.append("the jobs did not come newest first, so the whole list was read")
         if self.client.throttled:
             self.notes.append(f"the API asked to slow down {self.client.throttled} times")
+        for identity, fields in list(self.unread.items())[:1]:
+            others = f", and {len(self.unread) - 1} more like it" if len(self.unread) > 1 else ""
+            self.notes.append(
+                f"job {records.one_line(identity, 80)} was not read in full ({fields}, see extra){others}"
+            )
         after = self.warehouse.totals()
         return Outcome(
             run=self._record(after, begun),
@@ -318,9 +324,7 @@ class _Sync:
         if self.before.jobs:
             kept = self.warehouse.kept(rows)
             changed = [row for row in (self._compare(row, kept.get(row.id)) for row in rows) if row]
-        for row in changed:
-            if (fields := records.unread_fields(row)):
-                self.notes.append(f"job {records.one_line(row.id, 80)} was not read in full ({fields}): see its extra")
+        self.unread.update((row.id, fields) for row in changed if row.extra and (fields := unread_fields(row.extra)))
         return self._with_modality(changed)
 
     def _compare(self, row: Row, kept: Row | None) -> Row | None:

@@ -351,11 +351,10 @@ def unread(reason: str, text: str, **facts: Any) -> dict[str, Any]:
     return {"reason": reason, **facts, "text": text}
 
 
-def unread_fields(row: Row) -> str:
+def unread_fields(extra: str) -> str:
     """Return the fields of a job that could not be read, in words; empty where all could."""
-    extra = row.extra or ""
-    found = json.loads(extra) if f'"{UNREAD}' in extra else {}
-    return one_line(", ".join(name.removeprefix(UNREAD) for name in found if name.startswith(UNREAD)))
+    names = json.loads(extra) if f'"{UNREAD}' in extra else ()
+    return one_line(", ".join(name.removeprefix(UNREAD) for name in names if name.startswith(UNREAD)))
 
 
 def _shallow(named: tuple[str, Any]) -> tuple[str, Any]:

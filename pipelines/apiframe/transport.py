@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -93,6 +94,7 @@ def environment(base_url: str) -> dict[str, Any]:
     """
     try:
         request = requests.Request("GET", base_url).prepare()
+        (urlsplit(str(request.url)).hostname or "").encode("idna")
     except (requests.RequestException, ValueError):
         raise ConfigurationError(f"sources.apiframe.base_url = {base_url!r}: is no address") from None
     with requests.Session() as session:
@@ -132,7 +134,7 @@ def _check_proxy(request: requests.PreparedRequest, proxy: str, found: dict[str,
             usable = pool.proxy is None or bool(re.fullmatch(r"[\w.:%\[\]-]+", pool.proxy.host))
     except requests.exceptions.InvalidSchema:
         raise ConfigurationError(f"{shown}: SOCKS needs a library: pip install pysocks, or unset it") from None
-    except (requests.RequestException, HTTPError, ValueError):
+    except (requests.RequestException, HTTPError, ValueError, TypeError):  # TypeError: a password without a host
         usable = False
     if not usable:
         raise ConfigurationError(f"{shown}: must be an address like http://proxy.example:3128")
@@ -181,7 +183,7 @@ def reason(fault: Exception, timeout: float) -> str:
     if isinstance(fault, requests.Timeout | ReadTimeoutError | TimeoutError):
         return f"no answer within {timeout:g} s"
     if isinstance(fault, requests.exceptions.SSLError):
-        told = re.search(r"certificate verify failed(?:: [^(\"']*)?|\[SSL[^\]]*\] [^(\"']*", text)
+        told = re.search(r"certificate verify failed[^(\"']*", text) or re.search(r"\[SSL[^\]]*\] [^(\"']*", text)
         return f"TLS: {one_line(told[0].strip(), 120)}" if told else "TLS failed"
     if isinstance(fault, requests.exceptions.ProxyError):
         told = re.search(r"Tunnel connection failed: ([^'\")]*)", text)
