@@ -206,9 +206,9 @@ class _Sync:
         if self.client.throttled:
             self.notes.append(f"the API asked to slow down {self.client.throttled} times")
         for identity, fields in list(self.unread.items())[:1]:
-            others = f", and {len(self.unread) - 1} more like it" if len(self.unread) > 1 else ""
+            more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
             self.notes.append(
-                f"job {records.one_line(identity, 80)} was not read in full ({fields}, see extra){others}"
+                f"not read in full: {fields} of job {records.one_line(identity, 80)}{more}; see its extra"
             )
         after = self.warehouse.totals()
         return Outcome(

@@ -18,7 +18,7 @@ from pipelines.apiframe import records
 from pipelines.apiframe.records import BYTE_ORDER_MARK, FIELDS, UNREAD
 
 BEGINNING = 1_000  # bytes that are kept of too many
-SMALL = 2**16  # bytes: as many of a documented field are always kept
+SMALL = 2**16  # bytes: as many of what is documented are always kept
 
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 #: Where something changes: within a string, within brackets, and in what is neither.
@@ -36,7 +36,8 @@ def read_page(parts: Iterable[bytes], *, most: int, most_jobs: int = sys.maxsize
     text = _Text(parts, most)
     page: dict[str, Any] = {}
     for name in _members(text):
-        page[name] = list(_jobs(text, most_jobs)) if name == "jobs" and text.peek() == b"[" else text.value().read()
+        is_list = name == "jobs" and text.peek() == b"["
+        page[name] = list(_jobs(text, most_jobs)) if is_list else text.value(SMALL).read()
     if text.peek():
         raise ValueError("something follows the JSON")
     return page
