@@ -574,11 +574,11 @@ def _in_scope(scope: str) -> str:
 
 def _number(value: object) -> Decimal | None:
     """Return a cost as its column holds it, None where it is no number or too large: a catalogue fails no sync."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+    if not isinstance(value, (int, float, Decimal)):
         return None
     try:
         number = Decimal(str(value)).quantize(CREDIT_STEP)
-    except InvalidOperation:  # infinite, or more digits than a Decimal keeps
+    except InvalidOperation:  # true, infinite, or more digits than a Decimal keeps
         return None
     return number if abs(number) < CREDIT_LIMIT else None
 
