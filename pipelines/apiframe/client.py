@@ -156,20 +156,7 @@ class Client:
         asked = {"limit": str(limit), "scope": self.scope, "status": status, "model": model}
         asked |= {"search": search, "cursor": cursor}
 
-        def check(body: Any) -> Page:
-            if not isinstance(body, dict):
-                raise ValueError(f"no object: {records.shorten(body)}")
-            jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
-            if not isinstance(jobs, list):
-                raise ValueError(f"no list of jobs: {records.shorten(body)}")
-            if not isinstance(more, bool):
-                raise ValueError(f"hasMore is {records.shorten(more)}")
-            if more and (not isinstance(following, str) or not following):
-                raise ValueError("hasMore is true, but there is no nextCursor")
-            if more and following == cursor:
-                raise ValueError("nextCursor is the cursor of this very page")
-            return Page(jobs, records.positions(jobs), following if more else None, self.now())
-
+        check = functools.partial(self._check_page, cursor)
         parameters = {name: value for name, value in asked.items() if value is not None}
         while limit > 1:
             try:
@@ -178,6 +165,20 @@ class Client:
                 limit //= 2
                 parameters["limit"] = str(limit)
         return self._get("/jobs", parameters, check, read=bodies.page_of_one)
+
+    def _check_page(self, cursor: str | None, body: Any) -> Page:
+        if not isinstance(body, dict):
+            raise ValueError(f"no object: {records.shorten(body)}")
+        jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
+        if not isinstance(jobs, list):
+            raise ValueError(f"no list of jobs: {records.shorten(body)}")
+        if not isinstance(more, bool):
+            raise ValueError(f"hasMore is {records.shorten(more)}")
+        if more and (not isinstance(following, str) or not following):
+            raise ValueError("hasMore is true, but there is no nextCursor")
+        if more and following == cursor:
+            raise ValueError("nextCursor is the cursor of this very page")
+        return Page(jobs, records.positions(jobs), following if more else None, self.now())
 
     def models(self) -> list[dict[str, Any]]:
         """Read the catalogue of models: objects with at least an `id`. Entries that are none are left out."""
