@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 import requests
 from urllib3.exceptions import HTTPError
 
-from pipelines.apiframe import bodies, records, transport
+from pipelines.apiframe import account, bodies, clock, records, transport
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 Answer = TypeVar("Answer")
@@ -131,11 +131,15 @@ class Client:
             session.close()
 
     def now(self) -> int:
-        """Return the time in microseconds since 1970: by the API's clock once it has answered."""
+        """Return the time in microseconds since 1970: by the API's clock once it has answered, until it is set."""
         if self._clock is None:
-            return int(time.time() * 1e6)
+            return clock.machine_time()
         at, monotonic = self._clock
         return at + int((time.monotonic() - monotonic) * 1e6)
+
+    def set_clock(self, now: int) -> None:
+        """Go by this time from now on, whatever the API's clock says."""
+        self._clock = now, time.monotonic()
 
     def page(
         self,
@@ -192,6 +196,10 @@ class Client:
             return models
 
         return self._get("/models", {}, check, attempts=2)
+
+    def me(self) -> account.Account:
+        """Read whose key this is."""
+        return self._get("/me", {}, account.read)
 
     def _get(
         self,
