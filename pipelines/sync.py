@@ -25,7 +25,7 @@ from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
-from pipelines.apiframe.records import FINAL, Row
+from pipelines.apiframe.records import FINAL, Row, unread_fields
 from pipelines.errors import ConfigurationError
 from pipelines.reports import read_rules
 from pipelines.settings import Settings
@@ -112,6 +112,7 @@ class _Sync:
         self.finished: set[str] = set()
         self.drift: Counter[str] = Counter()
         self.drifted: set[str] = set()
+        self.unread: dict[str, str] = {}  # id -> fields of a job that could not be read, as it was written just now
         self.problem: BaseException | None = None
         self.before = warehouse.totals()
         self.models = warehouse.models()
@@ -219,6 +220,11 @@ class _Sync:
             self.notes.append("the jobs did not come newest first, so the whole list was read")
         if self.client.throttled:
             self.notes.append(f"the API asked to slow down {self.client.throttled} times")
+        for identity, fields in list(self.unread.items())[:1]:
+            more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+            self.notes.append(
+                f"not read in full: {fields} of job {records.one_line(identity, 80)}{more}; see its extra"
+            )
         after = self.warehouse.totals()
         return Outcome(
             run=self._record(after, begun),
@@ -358,6 +364,7 @@ class _Sync:
         if self.before.jobs:
             kept = self.warehouse.kept(rows)
             changed = [row for row in (self._compare(row, kept.get(row.id)) for row in rows) if row]
+        self.unread.update((row.id, fields) for row in changed if row.extra and (fields := unread_fields(row.extra)))
         return self._with_modality(changed)
 
     def _compare(self, row: Row, kept: Row | None) -> Row | None:

@@ -480,6 +480,34 @@ def test_rows_go_to_arrow_column_by_column() -> None:
     assert table.column("credit_cost").to_pylist() == [None, Decimal("1.5000")]
 
 
-def test_json_that_is_nested_deeper_than_orjson_writes_is_kept() -> None:
-    deep = b"[" * 300 + b"]" * 300
-    assert records.encode(records.decode(deep)) == deep.decode()
+@pytest.mark.parametrize("depth", [300, 1000, 1020])
+def test_json_that_is_nested_deeper_than_orjson_writes_is_kept(depth: int) -> None:
+    deep = '{"a\\"":[1.5,' * (depth // 2) + "null" + "]}" * (depth // 2)
+    assert records.encode(records.decode(deep.encode())) == deep
+    exact = "[" * 300 + "123456789012345678901234567890" + "]" * 300
+    assert records.encode(records.decode(exact.encode())) == exact
+
+
+@pytest.mark.parametrize("depth", [250, 253, 254, 255, 256, 600, 1000, 1015, 1020])
+@pytest.mark.parametrize("field", ["result", "error", "novelty", "creditCost", "status"])
+def test_a_value_nested_deeper_than_is_written_is_kept_as_text(field: str, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    row = row_of(f'{{"{field}": {deep}, "model": "midjourney"}}')
+    assert row == row_of(f'{{"{field}": {deep}, "model": "midjourney"}}'), "the same each time"
+    stored = in_duckdb(row)[0]
+    extra = json.loads(stored["extra"] or "{}")
+    if depth > 254:
+        assert extra == {f"unread_{field}": {"reason": "nested too deeply", "text": deep}}
+        assert records.unread_fields(row.extra or "") == field
+        assert (row.model, row.modality) == ("midjourney", "image")
+        assert row.result is row.error is row.status is row.credit_cost is None
+        assert row.asset_count == (None if field == "result" else 0)
+    elif field == "result":
+        assert (row.result, row.extra) == (deep, None)
+    assert records.differences(row, row._replace(result="[" * 1000 + "]" * 1000, extra=deep)) != []
+
+
+def test_a_row_of_before_with_json_that_is_too_deep_to_compare_is_different() -> None:
+    kept = row_of({})._replace(result="[" * 990 + "12345678901234567890123" + "]" * 990)
+    assert records.differences(row_of({"result": [1]}), kept) == ["result"]
+    assert records.differences(kept, kept._replace(result=f" {kept.result}")) == ["result"]

@@ -1,7 +1,8 @@
 """Each fault that can be ordered from the sandbox, as a client sees it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -140,6 +141,51 @@ def test_an_empty_page_can_be_ridden_through(api: Sandbox) -> None:
     api.on_request = lambda request: cursors.append(request.query.get("cursor"))
     assert walk(api) == api.listing()
     assert len(set(cursors)) == len(cursors)
+
+
+def test_an_early_end_is_a_page_that_should_go_on(api: Sandbox) -> None:
+    api.fault("early_end", after=1)
+    assert walk(api) == api.listing()[:14]
+    assert walk(api) == api.listing()
+
+
+def test_an_early_end_may_lie_at_a_moment_of_the_list_and_hides_no_job_from_a_search(api: Sandbox) -> None:
+    shown, hidden = api.listing()[:25], api.listing()[25:]
+    api.fault("early_end", None, before=datetime.fromisoformat(shown[-1]["createdAt"]))
+    assert walk(api) == shown
+    assert walk(api, status="COMPLETED") == [each for each in shown if each["status"] == "COMPLETED"]
+    assert get(api, search=hidden[0]["id"]).json()["jobs"] == hidden[:1]
+
+
+def test_an_empty_end_says_that_there_is_nothing(api: Sandbox) -> None:
+    job = api.listing()[0]
+    nothing = {"jobs": [], "nextCursor": None, "hasMore": False}
+    api.fault("empty_end", times=2)
+    assert get(api).json() == nothing
+    assert get(api, search=job["id"]).json() == nothing
+    assert get(api, search=job["id"]).json()["jobs"] == [job]
+
+
+def test_oversize_is_a_page_of_more_than_64_mb_where_many_jobs_are_asked_for(api: Sandbox) -> None:
+    api.fault("oversize", None, limit=50)
+    assert len(get(api, limit=100).content) > 2**26
+    assert get(api, limit=50).json()["jobs"] == api.listing()[:50]
+
+
+def test_oversize_may_be_one_job(api: Sandbox) -> None:
+    listed = api.listing()
+    api.fault("oversize", None, job=listed[3]["id"])
+    assert get(api, limit=3).json()["jobs"] == listed[:3]
+    page = get(api, limit=5).json()["jobs"]
+    assert [len(each.pop("error") or "") > 2**26 for each in page] == [False, False, False, True, False]
+    assert get(api, search=listed[4]["id"]).json()["jobs"] == [listed[4]]
+
+
+def test_a_skewed_date_is_the_clock_of_one_answer(api: Sandbox) -> None:
+    api.fault("skewed_date", seconds=3 * 3600)
+    api.fault("skewed_date", seconds=-86_400)
+    dates = [parsedate_to_datetime(get(api).headers["Date"]) - NOW for _ in range(3)]
+    assert dates == [timedelta(hours=3), timedelta(days=-1), timedelta(0)]
 
 
 # Which requests are met

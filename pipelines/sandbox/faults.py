@@ -24,7 +24,13 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "no_jobs": {},
     "unordered": {},
     "empty_page": {},
+    "early_end": {"before": None},  # a moment: the list ends above it; None: this page is the last
+    "empty_end": {},
+    "oversize": {"limit": 0, "job": None},  # pages of more than `limit` jobs; of those, only the ones with this id
+    "skewed_date": {"seconds": 0},  # ahead; behind where negative
 }
+#: More than a client has to take in one answer.
+OVERSIZE_BYTES: Final = 2**26 + 1
 
 
 @dataclass

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import orjson
 
 from pipelines.sandbox.catalogue import MODELS
-from pipelines.sandbox.faults import Faults
+from pipelines.sandbox.faults import OVERSIZE_BYTES, Fault, Faults
 from pipelines.sandbox.protocol import UUID, Cursor, Filter, Refused, Request, invalid, one_of, parameters
 from pipelines.sandbox.wire import Server
 from pipelines.sandbox.world import (
@@ -253,8 +253,8 @@ class Sandbox:
         with self._lock:
             return self._world.now / 1000 + self.skew.total_seconds(), next(self._numbers)
 
-    def answer(self, path: str, query: list[tuple[str, str]], key: str | None, fault: str | None) -> Job:
-        """The body of a 200, or Refused. `fault` is a kind that changes a page, None for a true one."""
+    def answer(self, path: str, query: list[tuple[str, str]], key: str | None, fault: Fault | None) -> Job:
+        """The body of a 200, or Refused. `fault` is one that changes a page, None for a true one."""
         if key in self._guests:
             return self._guests[key].answer(path, query, key, fault)
         with self._lock:
@@ -326,7 +326,7 @@ class Sandbox:
             raise Refused(404, "Job not found")
         return {"input": self._world.input(row)} | self._world.render(row)
 
-    def _page(self, query: dict[str, str], caller: int, fault: str | None) -> Job:
+    def _page(self, query: dict[str, str], caller: int, fault: Fault | None) -> Job:
         one_of(query, "status", STATUSES)
         one_of(query, "scope", ("user", "team"))
         one_of(query, "include_models", ("true", "false"))
@@ -346,25 +346,43 @@ class Sandbox:
         size = int(limit)
         rows = self._slice(narrowed, after, offset, size + 1)
         more, rows = len(rows) > size, rows[:size]
-        if fault == "empty_page":
-            again = Cursor(self._epoch, after, offset, narrowed, next(self._numbers))
-            return {"jobs": [], "nextCursor": again.text(), "hasMore": True}
         last = self._world.position(rows[-1]) if rows else after
         cursor = Cursor(self._epoch, last, offset + len(rows), narrowed, 0).text() if more else None
-        jobs = [self._world.encoded(row) for row in rows]
-        if fault == "unordered":
-            jobs.reverse()
-        page: Job = {"jobs": jobs, "nextCursor": cursor, "hasMore": more}
+        page: Job = {"jobs": [self._world.encoded(row) for row in rows], "nextCursor": cursor, "hasMore": more}
         if query.get("include_models") == "true":
             page["models"] = self._world.models(owner)
-        if fault == "missing_cursor":
-            page |= {"nextCursor": None, "hasMore": True}
-        elif fault == "repeated_cursor":
-            top = Cursor(self._epoch, None, 0, narrowed, 0).text()
-            page |= {"nextCursor": query.get("cursor", top), "hasMore": True}
-        elif fault == "no_jobs":
-            del page["jobs"]
+        if fault is not None:
+            here = Cursor(self._epoch, after, offset, narrowed, next(self._numbers))
+            self._spoil(page, fault, rows, size, here, query.get("cursor"))
         return page
+
+    def _spoil(self, page: Job, fault: Fault, rows: list[int], size: int, here: Cursor, asked: str | None) -> None:
+        """Make of a true page what a fault makes of it. `here` is the place where it begins, as another cursor."""
+        kind, jobs = fault.kind, page["jobs"]
+        if kind == "empty_page":
+            page |= {"jobs": [], "nextCursor": here.text(), "hasMore": True}
+        elif kind == "unordered":
+            jobs.reverse()
+        elif kind == "missing_cursor":
+            page |= {"nextCursor": None, "hasMore": True}
+        elif kind == "repeated_cursor":
+            top = here._replace(position=None, offset=0, nonce=0)
+            page |= {"nextCursor": asked or top.text(), "hasMore": True}
+        elif kind == "no_jobs":
+            del page["jobs"]
+        elif kind == "empty_end":
+            page |= {"jobs": [], "nextCursor": None, "hasMore": False}
+        elif kind == "early_end" and not here.filter.search:  # a search has no end to come too early
+            before = fault.options["before"]
+            if before is None:
+                page |= {"nextCursor": None, "hasMore": False}
+            elif hidden := sum(self._world.created[row] < milliseconds(before) for row in rows):
+                page |= {"jobs": jobs[: len(jobs) - hidden], "nextCursor": None, "hasMore": False}
+        elif kind == "oversize" and size > fault.options["limit"]:
+            ids = [self._world.id(row) for row in rows]
+            big = ids[:1] if fault.options["job"] is None else [fault.options["job"]]
+            for i in (ids.index(each) for each in big if each in ids):
+                jobs[i] = self._world.render(rows[i]) | {"error": "A" * OVERSIZE_BYTES}
 
     def _cursor(self, text: str) -> Cursor:
         cursor = Cursor.read(text)

@@ -88,14 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if not full.startswith("/v2/"):
                 raise Refused(404, "Not found")
-            body = sandbox.answer(path, query, key, fault.kind if fault else None)
+            body = sandbox.answer(path, query, key, fault)
         except Refused as refused:
             record.status = refused.status
             self._send(refused.status, orjson.dumps(refused.body), refused.headers)
         else:
             data = orjson.dumps(body)
             record.status = 200
-            self._send(200, data, cut=fault is not None and fault.kind == "truncated")
+            kind, skew = (fault.kind, fault.options.get("seconds", 0)) if fault else ("", 0)
+            self._send(200, data, cut=kind == "truncated", skew=skew)
 
     do_HEAD = do_GET  # noqa: N815 - the same, without the body
 
@@ -154,10 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(code, orjson.dumps({"error": message or HTTPStatus(code).phrase}))
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False, skew: float = 0
+    ) -> None:
         seconds, number = self.server.sandbox.clock_and_number()
         lines = {
-            "Date": formatdate(seconds, usegmt=True),
+            "Date": formatdate(seconds + skew, usegmt=True),
             "Content-Type": "application/json; charset=utf-8",
             "Content-Length": str(len(body)),
             "x-request-id": f"req_{number:012x}",

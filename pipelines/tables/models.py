@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from pipelines.apiframe.records import CREDIT_LIMIT, CREDIT_STEP
 from pipelines.tables import Column, Sync, Table
 
 
@@ -29,8 +30,14 @@ def model_rows(models: Iterable[Mapping[str, Any]], named: Iterable[str], now: i
 
 
 def _number(value: object) -> Decimal | None:
-    number = Decimal(str(value)) if isinstance(value, (int, float, Decimal)) else None
-    return number if number is not None and abs(number) < 10**14 else None
+    """Return a cost as its column holds it, None where it is no number or too large: a catalogue fails no sync."""
+    if not isinstance(value, (int, float, Decimal)):
+        return None
+    try:
+        number = Decimal(str(value)).quantize(CREDIT_STEP)
+    except InvalidOperation:  # true, infinite, or more digits than a Decimal keeps
+        return None
+    return number if abs(number) < CREDIT_LIMIT else None
 
 
 TABLE = Table(
