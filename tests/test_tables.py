@@ -1,5 +1,6 @@
 """Tables: each is one file, and what a store makes of it follows from that file."""
 
+import dataclasses
 import gzip
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -73,6 +74,7 @@ def test_rows_are_added_replaced_or_merged_and_values_stay_exact(
 
 
 @pytest.mark.everywhere
+@pytest.mark.gap("delta", reason="readers know the folder's tables; test_account_there has a column that is new")
 def test_an_older_warehouse_gets_new_tables_and_new_columns(settings_for: Make, added: Callable[[Table], None]) -> None:
     with Sandbox(jobs=3) as api:
         chosen = settings_for(api)
@@ -80,10 +82,7 @@ def test_an_older_warehouse_gets_new_tables_and_new_columns(settings_for: Make, 
         sync(chosen)
         added(Table("things", "A row a thing.", COLUMNS[:2], rows=lambda _: [("b", ROW[1])]))
         sync(chosen)
-    with closing(connect(chosen)) as connection:
-        if chosen.destination == "delta":
-            pytest.skip("readers see the tables that the folder holds; see test_delta")
-        rows = connection.execute("select id, epoch_us(seen_at) from apiframe.things order by id").fetchall()
+    rows = query(chosen.path, "select id, epoch_us(seen_at) from apiframe.things order by id")
     assert rows == [("a", None), ("b", ROW[1])]
 
 
@@ -111,7 +110,7 @@ def test_tables_and_their_columns_are_described_in_the_database(settings_for: Ma
     columns = query(
         chosen.path,
         "select table_name, column_name, comment from duckdb_columns() where schema_name = 'apiframe' "
-        "and column_name <> '_dlt_load_id'",
+        "and table_name not like '#_dlt%' escape '#' and column_name <> '_dlt_load_id'",
     )
     assert {(table, name): comment for table, name, comment in columns} == {
         (table.name, column.name): column.comment for table in tables.tables().values() for column in table.columns
@@ -161,17 +160,11 @@ def test_a_warehouse_of_the_version_before_opens_syncs_and_reports(
     api.add(5)
     assert sync(chosen).run.jobs_new == 5
     assert stale(chosen.path, api) == {}
-    team = sync(settings_for_team(chosen))
+    team = sync(dataclasses.replace(chosen, scope="team"))
     assert stale(chosen.path, api, "team") == {}
     assert team.run.mode == "first"
+    days = query(chosen.path, "select min(day), max(day) from reports.daily_spend")[0]
     with closing(connect(chosen)) as connection:
         page = tmp_path / "report.html"
-        days = query(chosen.path, "select min(day), max(day) from reports.daily_spend")[0]
         report.write_report(connection, page, *days, "UTC", api.now)
     assert page.stat().st_size > 0
-
-
-def settings_for_team(chosen: Settings) -> Settings:
-    import dataclasses
-
-    return dataclasses.replace(chosen, scope="team")

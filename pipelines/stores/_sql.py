@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,24 +91,28 @@ class SqlStore(Store):
         if table.mode == "replace":
             self.query(f"delete from {name}")
         elif table.mode == "merge":
-            places = [list(table.types).index(column) for column in table.key]
-            given = list({tuple(row[place] for place in places): row for row in given}.values())
+            key = operator.itemgetter(*map(list(table.types).index, table.key))
+            given = list({key(row): row for row in given}.values())
         if not given:
             return
+        source = f"{self._given(table)} as given"
         # Column by column, as texts that the database casts: exact for every type, and one statement for all rows.
         texts = [
-            [None if value is None else self._text(value) for value in values] for values in zip(*given, strict=True)
+            [value if value is None else self._text(value) for value in column] for column in zip(*given, strict=True)
         ]
-        kinds = ["BIGINT" if c.is_time else self.types.get(c.type, c.type) for c in table.columns]
-        given_rows = ", ".join(
-            f"cast(unnest(?::varchar[]) as {kind}) as {column}" for column, kind in zip(table.types, kinds, strict=True)
-        )
-        columns = ", ".join(f"make_timestamp({c.name}) as {c.name}" if c.is_time else c.name for c in table.columns)
-        rows_given = f"(select {columns} from (select {given_rows}) as texts) as given"
         if table.mode == "merge":
             same = " and ".join(f"given.{column} = kept.{column}" for column in table.key)
-            self.query(f"delete from {name} as kept where exists (select 1 from {rows_given} where {same})", texts)
-        self.query(f"insert into {name} ({', '.join(table.types)}) select * from {rows_given}", texts)
+            self.query(f"delete from {name} as kept where exists (select 1 from {source} where {same})", texts)
+        self.query(f"insert into {name} ({', '.join(table.types)}) select * from {source}", texts)
+
+    def _given(self, table: Table) -> str:
+        """Return the SQL of rows that are given as an array of texts a column."""
+        texts, columns = [], []
+        for column in table.columns:
+            kind = "BIGINT" if column.is_time else self.types.get(column.type, column.type)
+            texts.append(f"cast(unnest(?::varchar[]) as {kind}) as {column.name}")
+            columns.append(f"make_timestamp({column.name}) as {column.name}" if column.is_time else column.name)
+        return f"(select {', '.join(columns)} from (select {', '.join(texts)}) as texts)"
 
     def _text(self, value: object) -> str:
         return str(value)

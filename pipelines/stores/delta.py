@@ -42,13 +42,8 @@ LOAD_ID = "_dlt_load_id"  # what dlt adds to each job
 REFUSED = re.compile(r"credential|denied|forbidden|403|InvalidAccessKey|SignatureDoesNot|NoSuchBucket|region", re.I)
 
 
-class DeltaStore(Store):
-    """A warehouse of Delta tables in the folder `apiframe` of a bucket, local or not."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, ".delta")
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._outdated: set[str] = set()  # tables that were written since they were shown
+class _Lake(Store):
+    """Where a lake lies and how it is reached."""
 
     @functools.cached_property
     def _client(self) -> Any:
@@ -100,6 +95,34 @@ class DeltaStore(Store):
     def location(self, table: str) -> str:
         """Return the address of a table."""
         return str(self._client.get_open_table_location("delta", table))
+
+    def _require_bucket(self) -> None:
+        config = self._client.config
+        if config.is_local_filesystem:
+            return
+        bucket = urlsplit(config.bucket_url).netloc
+        try:
+            self._client.fs_client.info(bucket)
+        except FileNotFoundError:
+            raise ConfigurationError(f"{self.place}: there is no bucket {bucket}") from None
+        except Exception as problem:  # each store has its own
+            reason = _reason(problem)
+            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
+            raise kind(f"{self.place}: {reason}") from None
+
+    def _destination(self) -> Any:
+        from dlt.destinations import filesystem
+
+        return filesystem(**self._reach)
+
+
+class DeltaStore(_Lake):
+    """A warehouse of Delta tables in the folder `apiframe` of a bucket, local or not."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, ".delta")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._outdated: set[str] = set()  # tables that were written since they were shown
 
     def _table(self, table: Table) -> DeltaTable | None:
         with self._errors():
@@ -156,20 +179,6 @@ class DeltaStore(Store):
         except duckdb.Error as problem:
             raise ApiframeWarehouseError(f"{self.place}: {_reason(problem)}") from None
 
-    def _require_bucket(self) -> None:
-        config = self._client.config
-        if config.is_local_filesystem:
-            return
-        bucket = urlsplit(config.bucket_url).netloc
-        try:
-            self._client.fs_client.info(bucket)
-        except FileNotFoundError:
-            raise ConfigurationError(f"{self.place}: there is no bucket {bucket}") from None
-        except Exception as problem:  # each store has its own
-            reason = _reason(problem)
-            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
-            raise kind(f"{self.place}: {reason}") from None
-
     def _database(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
         connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
@@ -208,11 +217,6 @@ class DeltaStore(Store):
         return connection
 
     # Loading
-
-    def _destination(self) -> Any:
-        from dlt.destinations import filesystem
-
-        return filesystem(**self._reach)
 
     def _source(self, tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
         def once() -> Iterator[pa.Table]:  # one step of the table's log a package

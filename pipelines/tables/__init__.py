@@ -11,14 +11,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from pipelines.apiframe.client import Client
-    from pipelines.settings import Settings
-    from pipelines.warehouse import Warehouse
 
 SCHEMA = "apiframe"
 
@@ -44,27 +40,13 @@ class Column:
         return self.type == "TIMESTAMPTZ"
 
 
-class Sync(Protocol):
-    """What a table may ask of the sync that fills it."""
-
-    client: Client
-    settings: Settings
-    warehouse: Warehouse
-    models: dict[str, tuple[str | None, int]]  # known before, or named by a job: (modality, when it was asked for)
-    catalogue: list[dict[str, Any]] | None  # of models, where this sync has asked for it
-
-    @property
-    def started_at(self) -> int:
-        """The sync's own time, in microseconds since 1970."""
-
-
 @dataclass(frozen=True)
 class Table:
     """A table of schema `apiframe`; its sentence says first what a row is.
 
-    `rows` is called once a sync, `before` the jobs are read or after, and returns tuples in the order of `columns`, or
-    None to leave the table as it is. They are stored when the sync ends well: added (append), put in the place of
-    those with the same `key` (merge), or of all (replace). What fails is a note of the sync, no error.
+    `rows` is called once a sync, with a `_sync.Sync`, `before` the jobs are read or after. It returns tuples in the
+    order of `columns`, or None to leave the table as it is. They are stored when the sync ends well: added (append),
+    put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error.
     """
 
     name: str
@@ -72,7 +54,7 @@ class Table:
     columns: tuple[Column, ...]
     mode: Literal["append", "merge", "replace"] = "append"
     key: tuple[str, ...] = ()
-    rows: Callable[[Sync], Iterable[Sequence[Any]] | None] | None = None
+    rows: Callable[[Any], Iterable[Sequence[Any]] | None] | None = None
     before: bool = False
 
     def select(self, present: Iterable[str] | None = None) -> str:
@@ -130,5 +112,9 @@ class Table:
 @functools.cache
 def tables() -> dict[str, Table]:
     """Return every table by name."""
-    modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+    modules = (
+        importlib.import_module(f"{__name__}.{found.name}")
+        for found in pkgutil.iter_modules(__path__)
+        if found.name[0] != "_"
+    )
     return {module.TABLE.name: module.TABLE for module in modules}

@@ -7,7 +7,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pipelines.apiframe.records import CREDIT_LIMIT, CREDIT_STEP
-from pipelines.tables import Column, Sync, Table
+from pipelines.tables import Column, Table
+from pipelines.tables._sync import Sync
 
 
 def rows(sync: Sync) -> Iterator[tuple[Any, ...]] | None:
