@@ -428,7 +428,7 @@ def test_no_catalogue_fails_a_sync(models: list[dict[str, Any]], named: list[str
     decoded = records.decode(records.encode(models).replace("Infinity", "1e999").encode())
     with duckdb.connect() as connection:
         connection.execute("create schema apiframe")
-        warehouse = Warehouse.over(connection)
+        warehouse = Warehouse.over(connection, "memory")
         warehouse.save_models(decoded, named, 0)
         assert set(warehouse.models()) == {model["id"] for model in decoded} | set(named)
     rows = list(model_rows(decoded, named, 0))
