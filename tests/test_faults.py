@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import processes, query, running, runs, stale, stored
@@ -461,12 +461,13 @@ def catalogues() -> st.SearchStrategy[Any]:
 
 
 @given(models=catalogues(), named=st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=3))
+@example(models=[{"id": "a", "costMin": True, "costMax": Decimal("99999999999999.99999")}], named=["a", "b"])
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_no_catalogue_fails_a_sync(models: list[dict[str, Any]], named: list[str]) -> None:
     decoded = records.decode(records.encode(models).replace("Infinity", "1e999").encode())
     with duckdb.connect() as connection:
         connection.execute("create schema apiframe")
-        warehouse = Warehouse.over(connection)
+        warehouse = Warehouse.over(connection, "memory")
         warehouse.save_models(decoded, named, 0)
         assert set(warehouse.models()) == {model["id"] for model in decoded} | set(named)
     rows = list(model_rows(decoded, named, 0))
