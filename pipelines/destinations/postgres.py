@@ -12,6 +12,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +39,31 @@ STAGING = f"{SCHEMA}_staging"
 TEXTS = {"status": "status", "model": "model", "error": "error", "webhook_status": "webhookStatus"}
 #: What a server says that no second try will change.
 REFUSED = re.compile(r"password|authentication|no pg_hba|does not exist|not permitted|SSL|invalid", re.IGNORECASE)
+
+
+def _interval(text: str) -> timedelta:
+    if re.search("year|mon", text):
+        raise ValueError("a month has no length")
+    span: timedelta = psycopg2.extensions.string_types[1186](text, None)
+    return span
+
+
+#: A cursor takes no statement but one that gives rows; the text is a literal, whatever is in it.
+OPENING = "declare rows refcursor := 'apiframe_query'; begin open rows for execute {}; end"
+AS_TEXT = psycopg2.extensions.new_type(
+    tuple(psycopg2.extensions.string_types), "AS_TEXT", psycopg2.extensions.string_types[25]
+)
+#: Types that Python has, and how it reads what Postgres writes; what it cannot read, and every other type, stays text.
+READ: dict[int, Callable[[str], Any]] = {
+    16: lambda text: text == "t",
+    **dict.fromkeys((20, 21, 23), int),
+    **dict.fromkeys((700, 701), float),
+    1700: Decimal,
+    1082: date.fromisoformat,
+    1083: clock_time.fromisoformat,
+    **dict.fromkeys((1114, 1184), datetime.fromisoformat),
+    1186: _interval,
+}
 
 
 class PostgresError(ApiframeWarehouseError, duckdb.Error):
@@ -308,10 +336,28 @@ class Connection:
         """End the statement that another thread is running."""
         self._connection.cancel()
 
-    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result | None:
-        """Run anyone's SQL; None where it gives no rows."""
-        found = self._run(_translate(query, params), params) if params else self._run(query, None)
-        return found if found.columns else None
+    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result:
+        """Run a statement that gives rows."""
+        return self._run(_translate(query, params), params)
+
+    def read(self, query: str) -> _Result:
+        """Run anyone's SQL: one statement that gives rows, in a transaction that it can neither end nor let write.
+
+        As a cursor's, since a text with `commit` in it could begin another. Values are exact.
+        """
+        with self._errors(), self._connection.cursor() as cursor:
+            psycopg2.extensions.register_type(AS_TEXT, cursor)
+            cursor.execute("begin read only; set local cursor_tuple_fraction = 1")  # all rows are wanted
+            try:
+                cursor.execute(f"do {_quoted(OPENING.format(_quoted(query)))}")
+                cursor.execute("fetch all from apiframe_query")
+                columns, rows = cursor.description or (), cursor.fetchall()
+            finally:
+                with contextlib.suppress(psycopg2.Error):  # what broke is told
+                    cursor.execute("rollback")
+        texts = zip(*rows, strict=True)  # none where there is no row
+        places = [_read(READ.get(column.type_code), next(texts, ())) for column in columns]
+        return _Result(columns, list(zip(*places, strict=True)))
 
     def _run(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> _Result:
         with self._errors(), self._connection.cursor() as cursor:
@@ -337,10 +383,29 @@ class Connection:
             raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:
             raise MissingError(_reason(problem)) from problem
+        except psycopg2.errors.InvalidCursorDefinition as problem:
+            raise PostgresError(f"one statement that reads, please ({_reason(problem)})") from problem
         except psycopg2.OperationalError as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}; nothing is lost, run again") from problem
         except psycopg2.Error as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}") from problem
+
+
+def _quoted(text: str) -> str:
+    return "E" + reports.literal(text.replace("\\", "\\\\"))  # whatever standard_conforming_strings says
+
+
+def _read(reader: Callable[[str], Any] | None, texts: Sequence[str | None]) -> list[Any]:
+    if reader is None:
+        return list(texts)
+
+    def read(text: str | None) -> Any:
+        try:
+            return None if text is None else reader(text)
+        except (ValueError, OverflowError):
+            return text
+
+    return [read(text) for text in texts]
 
 
 def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> str:
