@@ -28,7 +28,6 @@ from pipelines.apiframe.frontier import Known
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, SERVED, Row
 from pipelines.errors import ConfigurationError
-from pipelines.reports import read_rules
 from pipelines.settings import Settings
 from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 
@@ -83,14 +82,13 @@ def sync(
     `full` reads everything again; `since` (microseconds since 1970) limits a first load. `on_page` is called for
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
     """
-    error_classes = settings.project / ".dlt" / "error_classes.csv"
-    read_rules(error_classes)  # what is wrong with it is said before anything is read
     client = connect(settings)
     warehouse = warehouse_for(settings)
     with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), without_pandas():
         begun = time.monotonic()
+        views = warehouse.checked_views(settings)  # what is wrong with them is said before anything is read
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
-        warehouse.create_views(settings.timezone, error_classes)
+        outcome.notes.extend(views.notes + warehouse.create_views(views, settings.timezone))
         warehouse.publish()
     return outcome
 

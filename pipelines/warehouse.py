@@ -425,9 +425,21 @@ class Warehouse:
             error, cause = explain(problem)
             raise error from cause
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
-        """Make schema `reports` hold exactly our views."""
-        reports.create_views(self.connection, timezone, error_classes)
+    def checked_views(self, settings: Settings) -> reports.Definitions:
+        """Return the views to publish, checked; what is left out of the user's own is in their notes.
+
+        Raises ConfigurationError with file and line where one of ours is broken. What stands already is not tried.
+        """
+        found = reports.configured(settings)
+        if found.stand_in(self.connection):
+            return found
+        with contextlib.closing(empty_tables()) as empty:
+            return found.tried(empty)
+
+    def create_views(self, views: reports.Definitions, timezone: str) -> list[str]:
+        """Make schema `reports` hold exactly these views; return a note for each that had to be left out."""
+        reports.make_views(self.connection, views, timezone)
+        return []
 
     def record(self, *runs: Run) -> None:
         """Add rows to `sync_runs`, all or none: these syncs ended well. Makes the tables that only a sync writes."""
@@ -528,6 +540,15 @@ class Warehouse:
     def _discard_working_folder(self) -> None:
         """Discard what a killed run left of dlt's own files: its state is restored from the load file."""
         shutil.rmtree(self.working_folder, ignore_errors=True)
+
+
+def empty_tables() -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that holds the tables of a warehouse, without rows."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    connection.execute(f"create schema {SCHEMA}; create table {SCHEMA}.jobs ({columns}, _dlt_load_id VARCHAR)")
+    Warehouse.over(connection).record()
+    return connection
 
 
 _RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())

@@ -112,7 +112,8 @@ def test_every_type_of_duckdb_and_its_extremes_come_as_duckdb_has_them(connectio
     "sql",
     ["describe apiframe.jobs", "show all tables", "explain select 1", "explain analyze select 1", "pragma version",
      "summarize apiframe.jobs", "pivot apiframe.jobs on id using count(*)", "select 1; select 2",
-     "call pragma_version()", "set timezone = 'Asia/Kolkata'; select now()", "set variable x = 7; select getvariable('x')", "values (1)"],
+     "call pragma_version()", "set timezone = 'Asia/Kolkata'; select now()", "values (1)",
+     "set variable x = 7; select getvariable('x')"],
 )  # fmt: skip
 def test_what_only_reads_works(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     assert query.run(connection, sql).rows

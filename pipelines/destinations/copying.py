@@ -51,7 +51,7 @@ def copy(settings: Settings, *, wait: float = 60) -> Copied:
             target.save_models([dict(zip(names, row, strict=False)) for row in models], (), asked)
         if runs:
             target.record(*runs)
-            target.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
+            target.create_views(target.checked_views(settings), settings.timezone)
             target.publish()
         return Copied(str(target.place), source.totals().jobs, len(runs))
 

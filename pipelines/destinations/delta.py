@@ -27,7 +27,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pipelines import reports
 from pipelines.apiframe.records import COLUMNS, arrow_schema
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
-from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, jobs_state, model_rows
+from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, empty_tables, jobs_state, model_rows
 
 if TYPE_CHECKING:
     import dlt
@@ -205,8 +205,8 @@ class DeltaWarehouse(Warehouse):
         if not Warehouse.over(connection).has("sync_runs"):
             connection.close()
             raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
-        settings = self.settings
-        reports.create_views(connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
+        views = self.checked_views(self.settings)  # the sync has said which are left out
+        reports.make_views(connection, views, self.settings.timezone)
         return connection
 
     # Loading
@@ -269,8 +269,17 @@ class DeltaWarehouse(Warehouse):
             self._write("_full_sync_seen", _arrow("_full_sync_seen", []), "overwrite")
         self._write("sync_runs", _arrow("sync_runs", runs))
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+    def checked_views(self, settings: Settings) -> reports.Definitions:
+        """Return the views that readers make. Nothing tells which were tried before, so ours alone are not."""
+        found = reports.configured(settings)
+        if not any(view.own for view in found.views):
+            return found
+        with contextlib.closing(empty_tables()) as empty:
+            return found.tried(empty)
+
+    def create_views(self, views: reports.Definitions, timezone: str) -> list[str]:
         """Do nothing: readers make the views over the files that are live when they come."""
+        return []
 
     def publish(self) -> None:
         """Do nothing: each step of the log is published by itself."""

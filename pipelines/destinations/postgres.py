@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import dlt
     import pyarrow as pa
 
+    from pipelines.settings import Settings
+
 LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
 STAGING = f"{SCHEMA}_staging"
 #: Columns of text, and what the API calls them. dlt's CSV cannot tell an empty text from null, and Postgres has no NUL.
@@ -214,32 +216,76 @@ class PostgresWarehouse(Warehouse):
             self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
-        """Make schema `reports` hold our views; grants on them and views of others that use them stay."""
-        views, queries, comments = reports.definitions(timezone, error_classes, "postgres")
-        present = dict(
+    def checked_views(self, settings: Settings) -> reports.Definitions:
+        """Return the views to make, as far as files and macros tell; the database is the judge of the rest."""
+        return reports.configured(settings, "postgres")
+
+    def create_views(self, views: reports.Definitions, timezone: str) -> list[str]:
+        """Make schema `reports` hold our views; grants on them and views of others that use them stay.
+
+        Returns a note for each of the user's own that Postgres does not take.
+        """
+        found = dict(
             self.query(
                 "select relname, obj_description(oid, 'pg_class') from pg_class "
                 "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
             )
         )
-        if all(present.get(name) == comment for name, comment in comments.items()):
-            return
-        statements = [
-            statement
-            for view in views
-            for statement in (
-                f"create or replace view reports.{view.name} as {queries[view.name]}",
+        # Others may have views here; those that were made here are known by their comments.
+        made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
+        comments = views.comments
+        statements = {
+            view.name: [
+                f"create or replace view reports.{view.name} as {views.queries[view.name]}",
                 *reports.describe(view, comments[view.name]),
-            )
-        ]
-        drop = [f"drop view if exists reports.{view.name}" for view in reversed(views)]
+            ]
+            for view in views.views
+        }
+        ours = [view.name for view in views.views if not view.own]
+        if any(made.get(name) != comments[name] for name in ours):
+            made = self._make_ours([text for name in ours for text in statements[name]], {*ours, *made}, made, timezone)
+        notes = []
+        for name in sorted(made.keys() - comments.keys()):
+            notes.extend(self._drop_view(name))
+        for view in views.views:
+            if view.own and made.get(view.name) != comments[view.name]:
+                notes.extend(self._make_own(view, statements[view.name], view.name in found.keys() - made.keys()))
+        return notes
+
+    def _make_ours(self, statements: list[str], names: set[str], made: dict[str, str], timezone: str) -> dict[str, str]:
+        """Make our views, all or nothing, and return which others still stand."""
         try:
             self._all_or_nothing(statements)
         except PostgresError as problem:  # their columns have changed
             if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
                 raise ConfigurationError(f"reports.timezone = {timezone!r}: {problem}") from None
-            self._all_or_nothing(drop + statements)
+            every = ", ".join(f"reports.{name}" for name in sorted(names))
+            self._all_or_nothing([f"drop view if exists {every}", *statements])
+            return {}
+        return made
+
+    def _make_own(self, view: reports.View, statements: list[str], others: bool) -> list[str]:
+        """Make a view of the user's own, or return a note why it is left out."""
+        if others:
+            return [reports.left_out(reports.mistake(view, f"somebody else has a view {view.name} in {self.place}"))]
+        with contextlib.suppress(ApiframeWarehouseError):
+            self._all_or_nothing(statements)
+            return []
+        create, *comments = statements
+        try:  # its columns may have changed
+            self._all_or_nothing([f"drop view if exists reports.{view.name}; {create}", *comments])
+        except ApiframeWarehouseError as problem:
+            told = reports.mistake(view, str(problem.__cause__ or problem))
+            return [reports.left_out(told), *self._drop_view(view.name)]
+        return []
+
+    def _drop_view(self, name: str) -> list[str]:
+        """Drop a view that is no longer wanted, unless somebody else's needs it."""
+        try:
+            self.query(f"drop view if exists reports.{name}")
+        except ApiframeWarehouseError as problem:
+            return [f"the view reports.{name} stays as it was: {problem}"]
+        return []
 
     def _all_or_nothing(self, statements: list[str]) -> None:
         self.query("begin")

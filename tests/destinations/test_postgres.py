@@ -231,6 +231,7 @@ def test_readers_cannot_write_and_an_empty_database_says_so(api: Sandbox, here: 
         connection.sql("delete from apiframe.jobs")
 
 
+@pytest.mark.usefixtures("destination")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -268,6 +269,7 @@ def test_no_statement_of_a_query_writes_or_lets_a_later_one_write(server: Server
     assert not (server.folder / "x").exists()
 
 
+@pytest.mark.usefixtures("destination")
 def test_values_of_a_query_are_exact(server: Server, database: str) -> None:
     expected = {
         "1.50::numeric": "1.50",
