@@ -342,13 +342,13 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
         # 2.5 times faster than the epoch of the difference
         "seconds": lambda start, end: f"extract(epoch from {end}) - extract(epoch from {start})",
-        "double": lambda number: f"cast({number} as double)",
+        "double": partial(_cast, "double"),
         "failure_reason": partial(_failure_reason, rules),
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
     }
-    exact = "cast({} as double precision)".format  # Postgres computes with decimals where it is not told otherwise
+    exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
     if engine == "postgres":
         return common | {
             "seconds": lambda start, end: (
@@ -362,7 +362,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             ),
         }
     if engine == "spark":
-        exact = "cast({} as double)".format
+        exact = partial(_cast, "double")
         return common | {
             # Not by way of the session's own local time, in which an hour comes twice a year.
             "local_day": lambda time: (
@@ -378,6 +378,10 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
         }
     return common
+
+
+def _cast(kind: str, number: str) -> str:
+    return f"cast({number} as {kind})"
 
 
 def _failure_reason(rules: list[tuple[str, str]], error: str, *, quote: Callable[[str], str] | None = None) -> str:

@@ -231,6 +231,37 @@ def test_readers_cannot_write_and_an_empty_database_says_so(api: Sandbox, here: 
         connection.sql("delete from apiframe.jobs")
 
 
+def test_a_users_own_views_are_made_changed_left_out_and_dropped(
+    server: Server, database: str, here: Settings, api: Sandbox
+) -> None:
+    folder = here.project / ".dlt" / "views"
+    folder.mkdir(parents=True)
+    text = (
+        "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   {0}: jobs\nselect count(*) as {0} from reports.jobs\n"
+    )
+    (folder / "own.sql").write_text(text.format("n"))
+    (folder / "above.sql").write_text(text.format("m").replace("reports.jobs", "reports.own"))
+    (folder / "duck.sql").write_text(text.format("n").replace("count(*)", "\narg_max(id, id)"))
+    first = sync(here).notes
+    assert len(first) == 1
+    assert f"a view of your own is left out: {folder / 'duck.sql'}:6: function arg_max" in first[0]
+    assert rows(here, "select n, m from reports.own, reports.above") == [(1000, 1)]
+    (folder / "own.sql").write_text(text.format("other"))
+    (folder / "above.sql").unlink()
+    (folder / "duck.sql").unlink()
+    assert sync(here).notes == []
+    assert rows(here, "select other from reports.own") == [(1000,)]
+    with server.session(database) as owner:
+        owner.execute("create view reports.theirs as select 1 as x")
+        (folder / "theirs.sql").write_text(text.format("n"))
+        (folder / "own.sql").unlink()
+        assert "somebody else has a view theirs" in sync(here).notes[0]
+        owner.execute("select viewname from pg_views where schemaname = 'reports' and viewname in "
+                      "('own', 'above', 'duck', 'theirs')")  # fmt: skip
+        assert owner.fetchall() == [("theirs",)]
+    assert rows(here, "select x from reports.theirs") == [(1,)]
+
+
 @pytest.mark.usefixtures("destination")
 @pytest.mark.parametrize(
     "sql",
