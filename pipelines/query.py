@@ -241,8 +241,10 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return Decimal(value)
-    if isinstance(value, (float, Decimal)) and not math.isfinite(value):
-        return str(value)  # JSON has no such numbers
-    if value is None or isinstance(value, (str, int, float, bool, Decimal, orjson.Fragment)):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # JSON has no such numbers
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else str(value)
+    if value is None or isinstance(value, (str, int, bool, orjson.Fragment)):
         return value
     return str(value) if not isinstance(value, timedelta) else value.total_seconds()
