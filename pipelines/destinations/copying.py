@@ -53,6 +53,7 @@ def copy(settings: Settings, *, wait: float = 60) -> Copied:
             target.record(*runs)
             target.create_views(target.checked_views(settings), settings.timezone)
             target.publish()
+            target.keep_seal(source.seal())
         return Copied(str(target.place), source.totals().jobs, len(runs))
 
 
