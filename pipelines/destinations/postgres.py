@@ -26,7 +26,7 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.warehouse import SCHEMA, Warehouse
 
 if TYPE_CHECKING:
@@ -94,8 +94,11 @@ class PostgresWarehouse(Warehouse):
         from dlt.common.configuration.exceptions import ConfigurationException
         from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
+        from pipelines.confined import confined
+
         try:
-            return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
+            with confined("destination", "postgres"):
+                return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
         except (ConfigurationException, ValueError):  # what it says may hold the password
             raise ConfigurationError(
                 "no usable credentials: set destination.postgres.credentials in .dlt/secrets.toml, for example "
@@ -118,7 +121,7 @@ class PostgresWarehouse(Warehouse):
         sql = "select 1 from pg_class where relnamespace = to_regnamespace(?) and relname = 'sync_runs'"
         if not connection.execute(sql, [SCHEMA]).fetchall():
             connection.close()
-            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+            raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         return connection
 
     @contextlib.contextmanager
@@ -233,7 +236,7 @@ class PostgresWarehouse(Warehouse):
         )
         # Others may have views here; those that were made here are known by their comments.
         made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
-        comments = views.comments
+        others, comments = found.keys() - made.keys(), views.comments
         statements = {
             view.name: [
                 f"create or replace view reports.{view.name} as {views.queries[view.name]}",
@@ -249,7 +252,7 @@ class PostgresWarehouse(Warehouse):
             notes.extend(self._drop_view(name))
         for view in views.views:
             if view.own and made.get(view.name) != comments[view.name]:
-                notes.extend(self._make_own(view, statements[view.name], view.name in found.keys() - made.keys()))
+                notes.extend(self._make_own(view, statements[view.name], view.name in others))
         return notes
 
     def _make_ours(self, statements: list[str], names: set[str], made: dict[str, str], timezone: str) -> dict[str, str]:

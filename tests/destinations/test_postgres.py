@@ -19,12 +19,13 @@ from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
 from support import runs, stale, stored
 
 from pipelines import query, status
+from pipelines.cli import cli
 from pipelines.destinations.postgres import Connection
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
-from pipelines.warehouse import connect, warehouse_for
+from pipelines.warehouse import Warehouse, connect, warehouse_for
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
 Make = Callable[..., Settings]
@@ -56,6 +57,22 @@ def test_columns_and_types_are_the_counterparts_of_duckdbs(api: Sandbox, here: S
         "extra": "json",
         "_dlt_load_id": "character varying(64)",
     }
+
+
+def test_an_error_names_the_database_and_no_file(api: Sandbox, here: Settings) -> None:
+    sync(here)
+    place = warehouse_for(here).place
+    with connect(here) as connection, pytest.raises(ApiframeWarehouseError) as problem:
+        Warehouse.over(connection, place).query("select 1 / 0")
+    assert str(problem.value) == f"{place}: division by zero"
+
+
+def test_check_without_a_warehouse_is_a_finding(
+    here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE__DESTINATION", "postgres")
+    assert cli.main(["check", "--json"], standalone_mode=False) == 5
+    assert {check["state"] for check in json.loads(capsys.readouterr().out)["checks"]} == {"unmeasured"}
 
 
 def test_texts_that_postgres_cannot_hold_are_kept_in_extra(api: Sandbox, here: Settings) -> None:
@@ -252,6 +269,9 @@ def test_a_users_own_views_are_made_changed_left_out_and_dropped(
     assert sync(here).notes == []
     assert rows(here, "select other from reports.own") == [(1000,)]
     with server.session(database) as owner:
+        owner.execute("drop view reports.webhooks; create view reports.webhooks as select 1 as x")
+        assert sync(here).notes == [], "where columns of ours have changed, all are made again"
+        assert rows(here, "select other from reports.own") == [(1000,)]
         owner.execute("create view reports.theirs as select 1 as x")
         (folder / "theirs.sql").write_text(text.format("n"))
         (folder / "own.sql").unlink()
