@@ -207,6 +207,10 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     """Run SQL on the warehouse, read-only.
 
     SQL is the statement, or - to read it from standard input.
+
+    A select may read files of your own (from 'budget.csv', read_parquet(...)); every other statement reads the
+    warehouse alone. None writes a file, attaches a database, loads an extension, or sets more than a variable and the
+    TimeZone. On Postgres it is one statement that gives rows.
     """
     from pipelines import query
     from pipelines.stores import connect

@@ -46,7 +46,7 @@ def copy(source: Store, target: Store, *, wait: float = 60) -> Copied:
                 for table in others:
                     target.write(table, here.read(table))
                 target.write(SYNC_RUNS, runs)
-            target.create_views()
+            target.create_views(target.checked_views())
             target.publish()
             target.keep_seal(source.seal())
         return Copied(str(target.place), here.totals().jobs, len(runs))

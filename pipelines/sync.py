@@ -28,7 +28,6 @@ from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, Row, unread_fields
 from pipelines.apiframe.slices import can_restore
 from pipelines.errors import ConfigurationError
-from pipelines.reports import read_rules
 from pipelines.settings import Settings
 from pipelines.stores import Store, first_line, store_for
 from pipelines.tables import Table, tables
@@ -78,12 +77,12 @@ def sync(
     the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
     store = store_for(settings)
-    read_rules(store.error_classes)  # what is wrong with it is said before anything is read
     client = connect(settings)
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
+        views = store.checked_views()  # what is wrong with them is said before anything is read
         outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
-        store.create_views()
+        outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()
     return outcome
 

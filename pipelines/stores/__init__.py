@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dlt.extract import DltSource
 
+    from pipelines import reports
     from pipelines.apiframe.records import Row
     from pipelines.settings import Settings
     from pipelines.warehouse import Warehouse
@@ -57,11 +58,6 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def place(self) -> Path | str:
         """Where it lies, in words for a message and without secrets; a path where it is a file."""
-
-    @property
-    def error_classes(self) -> Path:
-        """The user's own rules for reasons of failures."""
-        return self.settings.project / ".dlt" / "error_classes.csv"
 
     # A sync
 
@@ -184,8 +180,15 @@ class Store(abc.ABC):
         """Delete all rows of a table, if it is there."""
 
     @abc.abstractmethod
-    def create_views(self) -> None:
-        """Make schema `reports` hold our views."""
+    def checked_views(self) -> reports.Definitions:
+        """Return the views of schema `reports`, checked before anything is read.
+
+        Raises ConfigurationError with file and line where one of ours is broken.
+        """
+
+    @abc.abstractmethod
+    def create_views(self, views: reports.Definitions) -> list[str]:
+        """Make schema `reports` hold these views; return a note for each that had to be left out."""
 
     @abc.abstractmethod
     def publish(self) -> None:

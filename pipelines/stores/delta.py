@@ -28,6 +28,7 @@ from pipelines.apiframe import jobs_source
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 from pipelines.settings import Settings
 from pipelines.stores import PIPELINE, Store, jobs_state
+from pipelines.stores.duckdb import empty_tables
 from pipelines.tables import SCHEMA, Table, tables
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.warehouse import SEEN, Warehouse
@@ -213,7 +214,8 @@ class DeltaStore(_Lake):
         if not Warehouse.over(connection).last_run():
             connection.close()
             raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
-        reports.create_views(connection, self.settings.timezone, self.error_classes)
+        views = self.checked_views()  # the sync has said which are left out
+        reports.make_views(connection, views, self.settings.timezone)
         return connection
 
     # Loading
@@ -285,8 +287,17 @@ class DeltaStore(_Lake):
                 live.delete()
             self._outdated.add(table.name)
 
-    def create_views(self) -> None:
+    def checked_views(self) -> reports.Definitions:
+        """Return the views that readers make. Nothing tells which were tried before, so ours alone are not."""
+        found = reports.configured(self.settings)
+        if not any(view.own for view in found.views):
+            return found
+        with contextlib.closing(empty_tables()) as empty:
+            return found.tried(empty)
+
+    def create_views(self, views: reports.Definitions) -> list[str]:
         """Do nothing: readers make the views over the files that are live when they come."""
+        return []
 
     def publish(self) -> None:
         """Do nothing: each step of the log is published by itself."""

@@ -22,11 +22,12 @@ from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationErr
 from pipelines.settings import Settings
 from pipelines.stores import first_line
 from pipelines.stores._sql import SqlStore
-from pipelines.tables import SCHEMA
+from pipelines.tables import SCHEMA, tables
 from pipelines.warehouse import Warehouse
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
 LOAD_MEMORY = "250MB"
+NO_EXTENSIONS: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
 
 
@@ -114,9 +115,21 @@ class DuckDBStore(SqlStore):
         destination.capabilities = lambda config=None, naming=None: ask(config or configuration, naming)
         return destination
 
-    def create_views(self) -> None:
-        """Make schema `reports` hold exactly our views."""
-        reports.create_views(self.connection, self.settings.timezone, self.error_classes)
+    def checked_views(self) -> reports.Definitions:
+        """Return the views to publish, checked; what is left out of the user's own is in their notes.
+
+        Raises ConfigurationError with file and line where one of ours is broken. What stands already is not tried.
+        """
+        found = reports.configured(self.settings)
+        if found.stand_in(self.connection):
+            return found
+        with contextlib.closing(empty_tables()) as empty:
+            return found.tried(empty)
+
+    def create_views(self, views: reports.Definitions) -> list[str]:
+        """Make schema `reports` hold exactly these views; return a note for each that had to be left out."""
+        reports.make_views(self.connection, views, self.settings.timezone)
+        return []
 
     def publish(self) -> None:
         """Close the load file and put a copy of it in the place of the published one, in one step."""
@@ -235,13 +248,20 @@ class DuckDBStore(SqlStore):
         return {"running": False, "jobs": jobs, "back_to": oldest and moment(oldest).isoformat()}
 
 
+def empty_tables() -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that holds the tables of a warehouse, without rows."""
+    connection = duckdb.connect(config=NO_EXTENSIONS)
+    connection.execute(f"create schema {SCHEMA}")
+    for table in tables().values():
+        columns = ", ".join(f"{name} {kind}" for name, kind in table.types.items())
+        connection.execute(f"create table {SCHEMA}.{table.name} ({columns})")
+    connection.execute(f"alter table {SCHEMA}.jobs add column _dlt_load_id VARCHAR")  # dlt's
+    return connection
+
+
 def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     try:
-        connection = duckdb.connect(
-            str(path),
-            read_only=read_only,
-            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"},
-        )
+        connection = duckdb.connect(str(path), read_only=read_only, config=NO_EXTENSIONS)
     except duckdb.Error as problem:
         raise ApiframeWarehouseError(f"cannot open {path}: {first_line(problem)}") from None
     connection.execute("set TimeZone = 'UTC'")

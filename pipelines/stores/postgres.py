@@ -12,6 +12,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import duckdb
@@ -32,12 +35,39 @@ if TYPE_CHECKING:
     import dlt
     import pyarrow as pa
 
+    from pipelines.settings import Settings
+
 LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
 STAGING = f"{SCHEMA}_staging"
 #: Columns of text, and what the API calls them. dlt's CSV cannot tell an empty text from null, and Postgres has no NUL.
 TEXTS = {"status": "status", "model": "model", "error": "error", "webhook_status": "webhookStatus"}
 #: What a server says that no second try will change.
 REFUSED = re.compile(r"password|authentication|no pg_hba|does not exist|not permitted|SSL|invalid", re.IGNORECASE)
+
+
+def _interval(text: str) -> timedelta:
+    if re.search("year|mon", text):
+        raise ValueError("a month has no length")
+    span: timedelta = psycopg2.extensions.string_types[1186](text, None)
+    return span
+
+
+#: A cursor takes no statement but one that gives rows; the text is a literal, whatever is in it.
+OPENING = "declare rows refcursor := 'apiframe_query'; begin open rows for execute {}; end"
+AS_TEXT = psycopg2.extensions.new_type(
+    tuple(psycopg2.extensions.string_types), "AS_TEXT", psycopg2.extensions.string_types[25]
+)
+#: Types that Python has, and how it reads what Postgres writes; what it cannot read, and every other type, stays text.
+READ: dict[int, Callable[[str], Any]] = {
+    16: lambda text: text == "t",
+    **dict.fromkeys((20, 21, 23), int),
+    **dict.fromkeys((700, 701), float),
+    1700: Decimal,
+    1082: date.fromisoformat,
+    1083: clock_time.fromisoformat,
+    **dict.fromkeys((1114, 1184), datetime.fromisoformat),
+    1186: _interval,
+}
 
 
 class PostgresError(ApiframeWarehouseError, duckdb.Error):
@@ -194,33 +224,77 @@ class PostgresStore(SqlStore):
             self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
 
-    def create_views(self) -> None:
-        """Make schema `reports` hold our views; grants on them and views of others that use them stay."""
+    def checked_views(self) -> reports.Definitions:
+        """Return the views to make, as far as files and macros tell; the database is the judge of the rest."""
+        return reports.configured(self.settings, "postgres")
+
+    def create_views(self, views: reports.Definitions) -> list[str]:
+        """Make schema `reports` hold our views; grants on them and views of others that use them stay.
+
+        Returns a note for each of the user's own that Postgres does not take.
+        """
         timezone = self.settings.timezone
-        views, queries, comments = reports.definitions(timezone, self.error_classes, "postgres")
-        present = dict(
+        found = dict(
             self.query(
                 "select relname, obj_description(oid, 'pg_class') from pg_class "
                 "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
             )
         )
-        if all(present.get(name) == comment for name, comment in comments.items()):
-            return
-        statements = [
-            statement
-            for view in views
-            for statement in (
-                f"create or replace view reports.{view.name} as {queries[view.name]}",
+        # Others may have views here; those that were made here are known by their comments.
+        made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
+        others, comments = found.keys() - made.keys(), views.comments
+        statements = {
+            view.name: [
+                f"create or replace view reports.{view.name} as {views.queries[view.name]}",
                 *reports.describe(view, comments[view.name]),
-            )
-        ]
-        drop = [f"drop view if exists reports.{view.name}" for view in reversed(views)]
+            ]
+            for view in views.views
+        }
+        ours = [view.name for view in views.views if not view.own]
+        if any(made.get(name) != comments[name] for name in ours):
+            made = self._make_ours([text for name in ours for text in statements[name]], {*ours, *made}, made, timezone)
+        notes = []
+        for name in sorted(made.keys() - comments.keys()):
+            notes.extend(self._drop_view(name))
+        for view in views.views:
+            if view.own and made.get(view.name) != comments[view.name]:
+                notes.extend(self._make_own(view, statements[view.name], view.name in others))
+        return notes
+
+    def _make_ours(self, statements: list[str], names: set[str], made: dict[str, str], timezone: str) -> dict[str, str]:
+        """Make our views, all or nothing, and return which others still stand."""
         try:
             self._all_or_nothing(statements)
         except PostgresError as problem:  # their columns have changed
             if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
                 raise ConfigurationError(f"reports.timezone = {timezone!r}: {problem}") from None
-            self._all_or_nothing(drop + statements)
+            every = ", ".join(f"reports.{name}" for name in sorted(names))
+            self._all_or_nothing([f"drop view if exists {every}", *statements])
+            return {}
+        return made
+
+    def _make_own(self, view: reports.View, statements: list[str], others: bool) -> list[str]:
+        """Make a view of the user's own, or return a note why it is left out."""
+        if others:
+            return [reports.left_out(reports.mistake(view, f"somebody else has a view {view.name} in {self.place}"))]
+        with contextlib.suppress(ApiframeWarehouseError):
+            self._all_or_nothing(statements)
+            return []
+        create, *comments = statements
+        try:  # its columns may have changed
+            self._all_or_nothing([f"drop view if exists reports.{view.name}; {create}", *comments])
+        except ApiframeWarehouseError as problem:
+            told = reports.mistake(view, str(problem.__cause__ or problem))
+            return [reports.left_out(told), *self._drop_view(view.name)]
+        return []
+
+    def _drop_view(self, name: str) -> list[str]:
+        """Drop a view that is no longer wanted, unless somebody else's needs it."""
+        try:
+            self.query(f"drop view if exists reports.{name}")
+        except ApiframeWarehouseError as problem:
+            return [f"the view reports.{name} stays as it was: {problem}"]
+        return []
 
     def _all_or_nothing(self, statements: list[str]) -> None:
         with self.transaction():
@@ -312,10 +386,28 @@ class Connection:
         """End the statement that another thread is running."""
         self._connection.cancel()
 
-    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result | None:
-        """Run anyone's SQL; None where it gives no rows."""
-        found = self._run(_translate(query, params), params) if params else self._run(query, None)
-        return found if found.columns else None
+    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result:
+        """Run a statement that gives rows."""
+        return self._run(_translate(query, params), params)
+
+    def read(self, query: str) -> _Result:
+        """Run anyone's SQL: one statement that gives rows, in a transaction that it can neither end nor let write.
+
+        As a cursor's, since a text with `commit` in it could begin another. Values are exact.
+        """
+        with self._errors(), self._connection.cursor() as cursor:
+            psycopg2.extensions.register_type(AS_TEXT, cursor)
+            cursor.execute("begin read only; set local cursor_tuple_fraction = 1")  # all rows are wanted
+            try:
+                cursor.execute(f"do {_quoted(OPENING.format(_quoted(query)))}")
+                cursor.execute("fetch all from apiframe_query")
+                columns, rows = cursor.description or (), cursor.fetchall()
+            finally:
+                with contextlib.suppress(psycopg2.Error):  # what broke is told
+                    cursor.execute("rollback")
+        texts = zip(*rows, strict=True)  # none where there is no row
+        places = [_read(READ.get(column.type_code), next(texts, ())) for column in columns]
+        return _Result(columns, list(zip(*places, strict=True)))
 
     def _run(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> _Result:
         with self._errors(), self._connection.cursor() as cursor:
@@ -341,10 +433,29 @@ class Connection:
             raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:
             raise MissingError(_reason(problem)) from problem
+        except psycopg2.errors.InvalidCursorDefinition as problem:
+            raise PostgresError(f"one statement that reads, please ({_reason(problem)})") from problem
         except psycopg2.OperationalError as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}; nothing is lost, run again") from problem
         except psycopg2.Error as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}") from problem
+
+
+def _quoted(text: str) -> str:
+    return "E" + reports.literal(text.replace("\\", "\\\\"))  # whatever standard_conforming_strings says
+
+
+def _read(reader: Callable[[str], Any] | None, texts: Sequence[str | None]) -> list[Any]:
+    if reader is None:
+        return list(texts)
+
+    def read(text: str | None) -> Any:
+        try:
+            return None if text is None else reader(text)
+        except (ValueError, OverflowError):
+            return text
+
+    return [read(text) for text in texts]
 
 
 def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> str:

@@ -17,6 +17,7 @@ from accounts import rows
 from deltalake import DeltaTable
 from support import stale
 
+from pipelines import query
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -81,6 +82,29 @@ def test_readers_keep_the_version_that_they_opened(api: Sandbox, here: Settings)
         sync(here)
         assert reader.execute("select count(*) from reports.jobs").fetchall() == [(before,)]
     assert rows(here, "select count(*) from reports.jobs") == [(before + 50,)]
+
+
+def test_a_users_own_views_are_there_for_readers_and_a_broken_one_is_left_out(here: Settings) -> None:
+    folder = here.project / ".dlt" / "views"
+    folder.mkdir(parents=True)
+    text = "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   n: jobs\nselect count(*) as n from reports.jobs\n"
+    (folder / "own.sql").write_text(text)
+    (folder / "broken.sql").write_text(text.replace("count(*)", "count(nothing)"))
+    assert [f"{folder / 'broken.sql'}:5: " in note for note in sync(here).notes] == [True]
+    with connect(here) as connection:
+        assert connection.execute("select n from reports.own").fetchall() == [(1000,)]
+
+
+def test_a_query_reads_the_lake_and_writes_nowhere(here: Settings, lake: Path, tmp_path: Path) -> None:
+    sync(here)
+    before = sorted(lake.rglob("*"))
+    with connect(here) as connection:
+        for sql in (f"copy apiframe.jobs to '{lake}/x.parquet'", "attach 'x.duckdb'", "delete from apiframe.jobs"):
+            with pytest.raises(ConfigurationError, match=r"^query: .+"):
+                query.run(connection, sql)
+        assert query.run(connection, "select count(*) from reports.jobs").rows == [(1000,)]
+    assert sorted(lake.rglob("*")) == before
+    assert not (tmp_path / "project" / "x.duckdb").exists()
 
 
 def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:

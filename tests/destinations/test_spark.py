@@ -99,6 +99,13 @@ def test_every_common_view_gives_the_rows_of_duckdb(
         copy(store_for(here), store_for(settings_for(api, timezone=ZONE)))
     rules = tmp_path / "rules.csv"
     rules.write_text("text,reason\nit's,\"quo'ted \\\"\ntimeout,time-out\n")
+    own = tmp_path / "views"
+    own.mkdir()
+    text = "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   n: jobs\nselect {} as n from reports.jobs\n"
+    (own / "own.sql").write_text(text.format("count(*)"))
+    (own / "duck.sql").write_text(text.format("list_unique([1])"))
+    with pytest.warns(UserWarning, match=r"a view of your own is left out: .*duck\.sql:5: "):
+        assert "reports_own" in register(spark, str(lake / "apiframe"), ZONE, own=own)
     made = register(spark, str(lake / "apiframe"), ZONE)
     assert len(spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()) == 3, "a driver and two workers"
     common = [view for view in read_views() if view.engine is None]
