@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -63,9 +62,7 @@ class Notebook:
                     value=(max(known.oldest, known.newest - 29 * day), known.newest),
                     label="Days",
                 ),
-                "zone": mo.ui.dropdown(
-                    known.zones, value=self.configured.timezone, label="Time zone", searchable=True
-                ),
+                "zone": mo.ui.dropdown(known.zones, value=self.configured.timezone, label="Time zone", searchable=True),
                 "models": mo.ui.multiselect(models, label="Models (none chosen: all)"),
                 "unit": mo.ui.dropdown([AUTOMATIC, *queries.UNITS], value=AUTOMATIC, label=f"{marks} per"),
             }
@@ -77,7 +74,7 @@ class Notebook:
         asked = Asked(period, period.unit() if unit == AUTOMATIC else unit, datetime.now(UTC), self.known)
         with warehouse.connect(self.configured) as connection:
             if not asked.summary(connection).iloc[0]["jobs"]:
-                mo.stop(True, mo.md("**No job was created in this period.** Choose other days or models."))
+                raise mo.MarimoStopError(mo.md("**No job was created in this period.** Choose other days or models."))
             return {section.name: section for section in pages.answers(self.page, connection, asked)}
 
 
@@ -92,8 +89,7 @@ def opened(page: str) -> Notebook:
     else:
         reason = "The warehouse holds no jobs yet."
     if known is None:
-        mo.stop(True, mo.vstack([mo.md("# Nothing to show yet"), mo.plain_text(reason), mo.md(WHAT_TO_RUN)]))
-        raise AssertionError  # it has stopped
+        raise mo.MarimoStopError(mo.vstack([mo.md("# Nothing to show yet"), mo.plain_text(reason), mo.md(WHAT_TO_RUN)]))
     return Notebook(page, configured, known)
 
 
@@ -121,7 +117,7 @@ def _parts(section: Section) -> list[Any]:
 
 def _table(table: Table) -> mo.Html:
     titles = [column.title for column in table.columns]
-    figures = {column.title: column.write for column in table.columns if column.write}
+    figures: dict[str, Any] = {column.title: column.write for column in table.columns if column.write}
     return mo.ui.table(
         pd.DataFrame(table.rows(), columns=titles),
         selection=None,

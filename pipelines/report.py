@@ -127,7 +127,7 @@ def _draw(section: Section) -> Drawn:
             if chart is None:
                 break
             # Vega has escaped what it wrote; nothing else on the page is taken for markup.
-            pictures[size] = Picture(*map(Markup, charts.picture(chart, f"{section.name}-{size}")))  # noqa: S704
+            pictures[size] = Picture(*map(Markup, charts.picture(chart, f"{section.name}-{size}")))
         except Exception as problem:  # Vega fails on names like toString; the rest of the page is as good as ever
             return Drawn({}, f"This chart could not be drawn ({type(problem).__name__}).")
     return Drawn(pictures)

@@ -7,7 +7,6 @@ every command prints.
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 UNITS_OF_TIME = ((86400, "d", "days"), (3600, "h", "hours"), (60, "min", "minutes"))
 
@@ -62,6 +61,8 @@ def counted(count: int, thing: str) -> str:
 
 def clock(moment: datetime, timezone: str) -> str:
     """Write the minute of a moment in a time zone."""
+    from zoneinfo import ZoneInfo
+
     there = moment.astimezone(ZoneInfo(timezone))  # perhaps in the year 0, which strftime refuses
     return f"{there.year:04}-{there.month:02}-{there.day:02} {there.hour:02}:{there.minute:02}"
 

@@ -110,7 +110,7 @@ class Section:
         """Figures that stand out."""
         return []
 
-    def chart(self, width: Width) -> Chart | None:  # noqa: ARG002
+    def chart(self, width: Width) -> Chart | None:
         """Return a chart, None where there is nothing to draw."""
         return None
 

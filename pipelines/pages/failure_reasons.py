@@ -11,7 +11,7 @@ from pipelines.wording import label, labels, number, percent, share
 
 
 class FailureReasons(Section):
-    """Failed jobs by reason; data: failure_reason, jobs, share (0 to 1), models, last_seen, example_error (the newest)."""
+    """Failed jobs by reason; data: reason, jobs, share (0 to 1), models, day last seen, newest message."""
 
     pages = ("report", "failure_rates")
     place = 60
