@@ -41,11 +41,26 @@ class Span(NamedTuple):
     high: str
 
 
+#: Failure rates as `queries.summary` has them, and what a reader is told of one.
+FAILED = Span("failure_rate_low", "failure_rate", "failure_rate_high")
+FAILED_TIPS = (
+    Tip("ended", "ended jobs", ","),
+    Tip(FAILED.at, "failed (%)", ".1f"),
+    Tip(FAILED.low, "from (%)", ".1f"),
+    Tip(FAILED.high, "to (%)", ".1f"),
+)
+
+
 class Picture(NamedTuple):
     """An SVG in two: the attributes of its element, and what is in it."""
 
     attributes: str
     content: str
+
+
+def failed_percent(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return the column `by`, the ended jobs, and the failure rate with its interval in percent."""
+    return frame[[by, "ended", *FAILED]].assign(**{name: 100 * frame[name] for name in FAILED})
 
 
 def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:

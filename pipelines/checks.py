@@ -17,7 +17,7 @@ from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
 from pipelines.reports.queries import NO_VIEWS
 from pipelines.settings import Settings
-from pipelines.wording import duration, exact, label, number, percent
+from pipelines.wording import exact, label, number, percent, seconds
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
 CHECKS = ("last_sync", "failure_rate", "monthly_credits", "stuck_jobs", "webhook_failures")
@@ -84,9 +84,9 @@ def _last_sync(age: float, settings: Settings) -> Finding:
         "breached" if abs(age) > most else "ok",  # one far ahead would hide for long that syncs have stopped
         age,
         most,
-        f"the last good sync ended {duration(age)} ago (at most {duration(most)})"
+        f"the last good sync ended {seconds(age)} ago (at most {seconds(most)})"
         if age >= 0
-        else f"the last good sync ended {duration(-age)} ahead of this clock (at most {duration(most)})",
+        else f"the last good sync ended {seconds(-age)} ahead of this clock (at most {seconds(most)})",
     )
 
 
@@ -108,7 +108,7 @@ def _failure_rates(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         since=(now - settings.failure_window).isoformat(),
         least=settings.failure_min_jobs,
     )
-    window = f"in the last {duration(settings.failure_window.total_seconds())}"
+    window = f"in the last {seconds(settings.failure_window.total_seconds())}"
     if not rows:
         few = f"no model has {settings.failure_min_jobs} finished or failed jobs {window}"
         return [Finding("failure_rate", "ok", None, settings.failure_rate, few)]
@@ -168,7 +168,7 @@ def _stuck_jobs(connection: duckdb.DuckDBPyConnection, settings: Settings, now: 
     )
     message = f"{stuck:,} of {open_jobs:,} open jobs are stuck (at most {settings.stuck_jobs:,})"
     if stuck:
-        message += f"; the oldest is {duration(oldest)} old"
+        message += f"; the oldest is {seconds(oldest)} old"
     state: State = "breached" if stuck > settings.stuck_jobs else "ok"
     return Finding("stuck_jobs", state, stuck, settings.stuck_jobs, message)
 
@@ -183,7 +183,7 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
         since=(now - settings.failure_window).isoformat(),
     )
     rate = failed / ended if ended else None
-    window = f"in the last {duration(settings.failure_window.total_seconds())}"
+    window = f"in the last {seconds(settings.failure_window.total_seconds())}"
     return Finding(
         "webhook_failures",
         "breached" if rate is not None and rate > settings.webhook_failure_rate else "ok",

@@ -111,11 +111,11 @@ def _parts(section: Section) -> list[Any]:
     if sentence := section.sentence():
         parts.append(mo.Html(f"<p>{escape(sentence)}</p>"))
     if (table := section.table()) is not None:
-        parts.append(_table(table))
+        parts.append(_grid(table))
     return parts
 
 
-def _table(table: Table) -> mo.Html:
+def _grid(table: Table) -> mo.Html:
     titles = [column.title for column in table.columns]
     figures: dict[str, Any] = {column.title: column.write for column in table.columns if column.write}
     return mo.ui.table(

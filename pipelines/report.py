@@ -23,28 +23,10 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.pages import Asked, Section
 from pipelines.reports import queries
 from pipelines.reports.queries import Period
-from pipelines.wording import clock, counted, duration, missing, number
+from pipelines.wording import clock, counted, missing, number, seconds
 
-MOST_ROWS = 25  # of a table; the rest is summed up in a line under it
+ROWS_SHOWN = 25  # of a table; the rest is summed up in a line under it
 WIDTHS = {"wide": 900, "narrow": 340}  # a chart is drawn for wide and for narrow pages: a scaled one is not legible
-HEADLINES = (
-    "jobs",
-    "finished",
-    "failed",
-    "cancelled",
-    "open",
-    "unknown",
-    "credits",
-    "credits_pending",
-    "credits_refunded",
-    "jobs_cost_unknown",
-    "assets",
-    "credits_per_finished_job",
-    "credits_per_asset",
-    "failure_rate",
-    "failure_rate_low",
-    "failure_rate_high",
-)
 
 
 def write_report(
@@ -77,7 +59,7 @@ def write_report(
         "first_day": first_day.isoformat(),
         "last_day": last_day.isoformat(),
         "timezone": timezone,
-        **{name: _figure(total[name]) for name in HEADLINES},
+        **{name: _figure(value) for name, value in total.items() if name not in ("modality", "ended")},
     }
 
 
@@ -90,7 +72,7 @@ def _page(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    frame.globals.update(draw=_draw, number=number, most_rows=MOST_ROWS)
+    frame.globals.update(draw=_draw, number=number, rows_shown=ROWS_SHOWN)
     return frame.get_template("report.html").render(
         period=f"{asked.period.first} to {asked.period.last}",
         facts=_facts(connection, asked),
@@ -104,11 +86,11 @@ def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
     synced = (
         "No sync has ended well yet"
         if missing(fresh.last_sync_at)
-        else f"Last good sync {duration(asked.since(fresh.last_sync_at))} before"
+        else f"Last good sync {seconds(asked.since(fresh.last_sync_at))} before"
     )
     return (
         f"{counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
-        f"{synced}; newest job {duration(asked.since(fresh.newest_job_at))} before."
+        f"{synced}; newest job {seconds(asked.since(fresh.newest_job_at))} before."
     )
 
 

@@ -36,22 +36,22 @@ def exact(amount: Any, sign: str = "") -> str:
     return "-" if missing(amount) else f"{amount:{sign},.4f}".rstrip("0").rstrip(".")
 
 
-def duration(seconds: Any) -> str:
+def seconds(duration: Any) -> str:
     """Write seconds in the unit that reads best."""
-    if missing(seconds):
+    if missing(duration):
         return "-"
     for size, unit, _ in UNITS_OF_TIME:
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"
+        if duration >= 2 * size:
+            return f"{duration / size:,.1f} {unit}"
+    return f"{duration:,.1f} s"
 
 
-def age(seconds: int) -> str:
+def age(duration: int) -> str:
     """Write whole seconds in words, in the unit that reads best."""
     for size, _, unit in UNITS_OF_TIME:
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
+        if duration >= 2 * size:
+            return f"{duration // size} {unit}"
+    return f"{duration} seconds"
 
 
 def counted(count: int, thing: str) -> str:

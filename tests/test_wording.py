@@ -18,11 +18,11 @@ from pipelines import wording
         (wording.exact, Decimal("10000000000000.0001"), "10,000,000,000,000.0001"),
         (wording.exact, Decimal("1200"), "1,200"),
         (wording.exact, Decimal("0.5000"), "0.5"),
-        (wording.duration, 0.04, "0.0 s"),
-        (wording.duration, 119, "119.0 s"),
-        (wording.duration, 120, "2.0 min"),
-        (wording.duration, 7200, "2.0 h"),
-        (wording.duration, 1e6, "11.6 d"),
+        (wording.seconds, 0.04, "0.0 s"),
+        (wording.seconds, 119, "119.0 s"),
+        (wording.seconds, 120, "2.0 min"),
+        (wording.seconds, 7200, "2.0 h"),
+        (wording.seconds, 1e6, "11.6 d"),
         (wording.age, 119, "119 seconds"),
         (wording.age, 120, "2 minutes"),
         (wording.age, 86_400 * 3 + 5, "3 days"),
@@ -33,7 +33,7 @@ def test_figures_as_people_read_them(write: object, value: object, shown: str) -
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT])
-@pytest.mark.parametrize("write", [wording.number, wording.percent, wording.share, wording.exact, wording.duration])
+@pytest.mark.parametrize("write", [wording.number, wording.percent, wording.share, wording.exact, wording.seconds])
 def test_what_is_missing_is_a_dash(write: object, nothing: object) -> None:
     assert write(nothing) == "-"  # type: ignore[operator]
 

@@ -93,6 +93,7 @@ class Section:
     heading = ""  # in the report, over it and its neighbours with the same heading
     title = ""  # of its chart; {unit} is day, week or month
     question = ""  # over it in a notebook, where that is not the title
+    by: tuple[str, ...] = ()  # of the summary that it is made of, where it is
 
     def __init__(self, asked: Asked, data: Any) -> None:
         self.asked = asked
@@ -103,8 +104,8 @@ class Section:
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Any:
-        """Return the data it is made of."""
-        raise NotImplementedError
+        """Return the data it is made of: the summary of the period, unless it asks for something else."""
+        return asked.summary(connection, *(by.format(unit=asked.unit) for by in cls.by))
 
     def cards(self) -> list[Card]:
         """Figures that stand out."""

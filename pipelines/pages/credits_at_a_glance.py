@@ -1,10 +1,6 @@
 """The figures at the top of the notebook on credits."""
 
-from typing import Any
-
-import duckdb
-
-from pipelines.pages import Asked, Card, Section
+from pipelines.pages import Card, Section
 from pipelines.wording import exact, number
 
 
@@ -14,18 +10,13 @@ class CreditsAtAGlance(Section):
     pages = ("credit_spend",)
     place = 10
 
-    @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Any:
-        """Return the totals."""
-        return asked.summary(connection).iloc[0]
-
     def cards(self) -> list[Card]:
-        """Spent, still open, and per result."""
+        total = self.data.iloc[0]
         return [
-            Card("Credits spent", exact(self.data["credits"])),
-            Card("Credits pending", exact(self.data["credits_pending"])),
-            Card("Jobs created", number(self.data["jobs"])),
-            Card("Credits per finished job", number(self.data["credits_per_finished_job"], 2)),
-            Card("Credits per file", number(self.data["credits_per_asset"], 2)),
-            Card("Jobs of unknown cost", number(self.data["jobs_cost_unknown"])),
+            Card("Credits spent", exact(total["credits"])),
+            Card("Credits pending", exact(total["credits_pending"])),
+            Card("Jobs created", number(total["jobs"])),
+            Card("Credits per finished job", number(total["credits_per_finished_job"], 2)),
+            Card("Credits per file", number(total["credits_per_asset"], 2)),
+            Card("Jobs of unknown cost", number(total["jobs_cost_unknown"])),
         ]

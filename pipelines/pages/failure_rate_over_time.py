@@ -4,7 +4,7 @@ import duckdb
 import pandas as pd
 
 from pipelines import charts
-from pipelines.charts import Chart, Span, Tip, Width
+from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Section
 from pipelines.wording import number, percent
 
@@ -19,24 +19,14 @@ class FailureRateOverTime(Section):
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return outcomes per unit."""
-        data = asked.summary(connection, asked.unit)
-        return data[data["ended"] > 0]
+        return asked.summary(connection, asked.unit).query("ended > 0")
 
     def chart(self, width: Width) -> Chart:
-        """A line over time."""
-        unit, span = self.asked.unit, Span("failure_rate_low", "failure_rate", "failure_rate_high")
-        data = self.data[[unit, "ended", *span]].assign(**{name: 100 * self.data[name] for name in span})
-        tips = [
-            Tip("ended", "ended jobs", ","),
-            Tip(span.at, "failed (%)", ".1f"),
-            Tip(span.low, "from (%)", ".1f"),
-            Tip(span.high, "to (%)", ".1f"),
-        ]
-        return charts.over_time(data, unit, span, "failed (%)", charts.RED, tips, width)
+        unit = self.asked.unit
+        data = charts.failed_percent(self.data, unit)
+        return charts.over_time(data, unit, charts.FAILED, "failed (%)", charts.RED, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
-        """Where the rate was highest, if any lies above the whole."""
         if self.data.empty:
             return "No job has finished or failed in this period."
         unit = self.asked.unit

@@ -1,11 +1,10 @@
 """Which model fails too often, and whether that is more than chance."""
 
-import duckdb
 import pandas as pd
 
 from pipelines import charts
-from pipelines.charts import Chart, Span, Tip, Width
-from pipelines.pages import Asked, Column, Section, Table
+from pipelines.charts import Chart, Width
+from pipelines.pages import Column, Section, Table
 from pipelines.wording import label, number, percent, share
 
 
@@ -17,27 +16,14 @@ class FailureRates(Section):
     heading = "Reliability"
     title = "Failure rate by model"
     question = "Which model fails too often?"
-
-    @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return outcomes by model."""
-        return asked.summary(connection, "model")
+    by = ("model",)
 
     def chart(self, width: Width) -> Chart:
-        """The models of most jobs, worst first."""
-        span = Span("failure_rate_low", "failure_rate", "failure_rate_high")
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
-        data = data[["model", "ended", *span]].assign(**{name: 100 * data[name] for name in span})
-        tips = [
-            Tip("ended", "ended jobs", ","),
-            Tip(span.at, "failed (%)", ".1f"),
-            Tip(span.low, "from (%)", ".1f"),
-            Tip(span.high, "to (%)", ".1f"),
-        ]
-        return charts.spans(data, span, "failed (%), 95 % interval", charts.RED, tips, width)
+        data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
+        return charts.spans(data, charts.FAILED, title, charts.RED, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
-        """Which model fails most, if any lies above all together."""
         data = self._ended()
         if data.empty:
             return "No job has finished or failed in this period."
@@ -53,7 +39,6 @@ class FailureRates(Section):
         )
 
     def table(self) -> Table:
-        """Every model, in the order of its credits."""
         data = self.data
         ends = zip(data["failure_rate_low"], data["failure_rate_high"], data["ended"], strict=True)
         intervals = [f"{share(low)} to {share(high)}" if ended else "-" for low, high, ended in ends]

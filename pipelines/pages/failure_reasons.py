@@ -21,7 +21,6 @@ class FailureReasons(Section):
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return the reasons, of most jobs first."""
         return queries.frame(
             connection,
             queries.PERIOD
@@ -36,7 +35,6 @@ class FailureReasons(Section):
         )
 
     def chart(self, width: Width) -> Chart | None:
-        """Bars, most jobs first."""
         if self.data.empty:
             return None
         data = self.data.head(charts.MOST_BARS)
@@ -45,7 +43,6 @@ class FailureReasons(Section):
         return charts.bars(data, "reason", "jobs", "failed jobs", tips, width)
 
     def sentence(self) -> str:
-        """What fails most, and how much no rule explains."""
         if self.data.empty:
             return "No job failed in this period."
         known = self.data[self.data["failure_reason"] != UNKNOWN_REASON]
@@ -63,7 +60,6 @@ class FailureReasons(Section):
         )
 
     def table(self) -> Table | None:
-        """Every reason with its newest message."""
         if self.data.empty:
             return None
         return Table(

@@ -17,14 +17,12 @@ class Headline(Section):
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> tuple[Any, Any]:
-        """Return both rows."""
         period = asked.period
         total = asked.summary(connection).iloc[0]
         covered = (period.first - asked.known.oldest).days >= period.days
         return total, queries.summary(connection, period.before()).iloc[0] if covered else None
 
     def cards(self) -> list[Card]:
-        """What the person who pays wants to know first."""
         total, _ = self.data
         mean = "credits_per_finished_job"
         failed = f"{self._points()}{number(total['failed'])} of {number(total['ended'])} ended"
@@ -38,7 +36,6 @@ class Headline(Section):
         ]
 
     def sentence(self) -> str:
-        """A warning, where costs are unknown."""
         total, _ = self.data
         unknown = total["jobs_cost_unknown"]
         if not unknown:

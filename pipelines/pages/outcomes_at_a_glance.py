@@ -1,10 +1,6 @@
 """The figures at the top of the notebook on failures."""
 
-from typing import Any
-
-import duckdb
-
-from pipelines.pages import Asked, Card, Section
+from pipelines.pages import Card, Section
 from pipelines.wording import number, percent
 
 
@@ -14,13 +10,8 @@ class OutcomesAtAGlance(Section):
     pages = ("failure_rates",)
     place = 10
 
-    @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Any:
-        """Return the totals."""
-        return asked.summary(connection).iloc[0]
-
     def cards(self) -> list[Card]:
-        """The rate, and the jobs by outcome."""
+        total = self.data.iloc[0]
         outcomes = {
             "failed": "Failed jobs",
             "finished": "Finished jobs",
@@ -28,5 +19,5 @@ class OutcomesAtAGlance(Section):
             "open": "Open jobs",
             "unknown": "Outcome unknown",
         }
-        rate = Card("Failed, of ended jobs", percent(self.data["failure_rate"]))
-        return [rate, *(Card(title, number(self.data[name])) for name, title in outcomes.items())]
+        rate = Card("Failed, of ended jobs", percent(total["failure_rate"]))
+        return [rate, *(Card(title, number(total[name])) for name, title in outcomes.items())]

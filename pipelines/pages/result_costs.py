@@ -2,10 +2,7 @@
 
 from functools import partial
 
-import duckdb
-import pandas as pd
-
-from pipelines.pages import Asked, Column, Section, Table
+from pipelines.pages import Column, Section, Table
 from pipelines.wording import exact, label, missing, number, share
 
 
@@ -16,18 +13,12 @@ class ResultCosts(Section):
     place = 30
     heading = "Spend"
     question = "What a result costs, in credits"
-
-    @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return credits by model."""
-        return asked.summary(connection, "model")
+    by = ("model",)
 
     def sentence(self) -> str:
-        """Whose means these are."""
         return "Credits per finished job and per file are means over finished jobs whose cost is known."
 
     def table(self) -> Table:
-        """Every model, the dearest first."""
         data, mean = self.data, partial(number, digits=2)
         total = sum(cost for cost in data["credits"] if not missing(cost))
         shares = [float(cost) / float(total) if total and not missing(cost) else None for cost in data["credits"]]

@@ -2,12 +2,9 @@
 
 from decimal import Decimal
 
-import duckdb
-import pandas as pd
-
 from pipelines import charts
 from pipelines.charts import Chart, Width
-from pipelines.pages import Asked, Section
+from pipelines.pages import Section
 from pipelines.wording import exact, label, missing, percent
 
 
@@ -18,18 +15,12 @@ class Spend(Section):
     place = 20
     heading = "Spend"
     title = "Credits per {unit} and model"
-
-    @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return credits per unit and model."""
-        return asked.summary(connection, asked.unit, "model")
+    by = ("{unit}", "model")
 
     def chart(self, width: Width) -> Chart:
-        """Bars over time."""
         return charts.stacked(self.data, self.asked.unit, "credits", width)
 
     def sentence(self) -> str:
-        """How much, which model took most, and when."""
         unit = self.asked.unit
         spent = self.data["credits"].map(lambda cost: Decimal(0) if missing(cost) else cost).astype(object)
         total = spent.sum()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
-from pipelines.wording import clock, duration, label
+from pipelines.wording import clock, label, seconds
 
 
 class StuckJobs(Section):
@@ -19,7 +19,6 @@ class StuckJobs(Section):
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return them as they are now, whatever the period."""
         return queries.frame(
             connection,
             "select id, model, status, created_at, stuck_after_s from reports.open_jobs where extract(epoch from "
@@ -27,14 +26,12 @@ class StuckJobs(Section):
         )
 
     def sentence(self) -> str:
-        """What counts as stuck, and whether any is."""
         return (
             "Open jobs of any date, older than 15 minutes and than three times the 95th percentile of their "
             f"model's turnaround{': none.' if self.data.empty else '.'}"
         )
 
     def table(self) -> Table | None:
-        """Every one."""
         if self.data.empty:
             return None
         data, zone = self.data, self.asked.period.timezone
@@ -45,7 +42,7 @@ class StuckJobs(Section):
                 Column("Model", self.asked.names(data["model"])),
                 Column("Status", map(label, data["status"])),
                 Column(f"Created ({zone})", map(partial(clock, timezone=zone), data["created_at"])),
-                Column("Age", map(self.asked.since, data["created_at"]), duration),
-                Column("Stuck after", data["stuck_after_s"], duration),
+                Column("Age", map(self.asked.since, data["created_at"]), seconds),
+                Column("Stuck after", data["stuck_after_s"], seconds),
             ],
         )

@@ -7,7 +7,7 @@ from pipelines import charts
 from pipelines.charts import Chart, Span, Tip, Width
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
-from pipelines.wording import duration, label, number
+from pipelines.wording import label, number, seconds
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -23,7 +23,6 @@ class Turnaround(Section):
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-        """Return percentiles by model."""
         percentiles = ", ".join(
             f"percentile_cont(0.{p}) within group (order by turnaround_s) as p{p}_s" for p in PERCENTILES
         )
@@ -35,7 +34,6 @@ class Turnaround(Section):
         )
 
     def chart(self, width: Width) -> Chart | None:
-        """Median to 95th percentile of the models of most jobs."""
         if self.data.empty:
             return None
         data = self.data.nlargest(charts.MOST_BARS, "jobs").sort_values("p50_s", ascending=False)
@@ -48,18 +46,16 @@ class Turnaround(Section):
         return charts.spans(data, span, "turnaround (s), median to 95 %", charts.BLUE, tips, width)
 
     def sentence(self) -> str:
-        """Who waits longest."""
         if self.data.empty:
             return "No job has finished in this period."
         slow = self.data.sort_values("p50_s", ascending=False).iloc[0]
         return (
-            f"{label(slow['model'])} is the slowest: half of its jobs finish within {duration(slow['p50_s'])}, "
-            f"95 % within {duration(slow['p95_s'])}. Queue and run count together: the API does not tell "
+            f"{label(slow['model'])} is the slowest: half of its jobs finish within {seconds(slow['p50_s'])}, "
+            f"95 % within {seconds(slow['p95_s'])}. Queue and run count together: the API does not tell "
             "them apart."
         )
 
     def table(self) -> Table | None:
-        """Every model."""
         if self.data.empty:
             return None
         return Table(
@@ -67,7 +63,7 @@ class Turnaround(Section):
             [
                 Column("Model", self.asked.names(self.data["model"])),
                 Column("Finished jobs", self.data["jobs"], number),
-                Column("Half within", self.data["p50_s"], duration),
-                *(Column(f"{p} % within", self.data[f"p{p}_s"], duration) for p in PERCENTILES[1:]),
+                Column("Half within", self.data["p50_s"], seconds),
+                *(Column(f"{p} % within", self.data[f"p{p}_s"], seconds) for p in PERCENTILES[1:]),
             ],
         )
