@@ -26,6 +26,7 @@ import click
 
 from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.wording import age, counted, exact
 
 if TYPE_CHECKING:
     from pipelines.apiframe.reading import Reading
@@ -431,8 +432,8 @@ def _print_outcome(outcome: Outcome) -> None:
     parts = [
         f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
         f"{run.open_jobs:,} still open",
-        f"{_credits(outcome.credits_added)} credits",
-        f"{_requests(run.requests)}, {outcome.seconds:.1f} s",
+        f"{exact(outcome.credits_added, '+') if outcome.credits_added else 'no'} credits",
+        f"{counted(run.requests, 'request')}, {outcome.seconds:.1f} s",
         _shown(outcome.path),
     ]
     click.echo(" · ".join(parts))
@@ -443,15 +444,6 @@ def _print_outcome(outcome: Outcome) -> None:
         click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
-
-
-def _requests(count: int) -> str:
-    return f"{count:,} request{'s' if count != 1 else ''}"
-
-
-def _credits(amount: Any) -> str:
-    text = f"{amount:+,.4f}".rstrip("0").rstrip(".")
-    return "no" if text in ("+0", "-0") else text
 
 
 def _shown(path: Path | str) -> str:
@@ -489,11 +481,11 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
-        "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {_requests(run['requests'])})",
+        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')})",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": _time(found["newest_job"]),
         "open jobs": f"{found['open_jobs']:,}",
-        "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
+        "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
     }
     from pipelines.apiframe.records import printable
@@ -503,13 +495,6 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
 
 def _time(iso: str | None) -> str:
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S} UTC" if iso else "none"
-
-
-def _ago(seconds: int) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
 
 
 def _print_json(facts: dict[str, Any]) -> None:

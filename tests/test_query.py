@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import query
 from pipelines.errors import ConfigurationError
-from pipelines.warehouse import connect_readonly
+from pipelines.stores.duckdb import connect_readonly
 
 LARGE = ("small_enum", "medium_enum", "large_enum")  # types of 70,000 names; `mood` below is one
 
