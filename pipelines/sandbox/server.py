@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -335,22 +336,22 @@ class Sandbox:
         if query.get("include_models") == "true":
             page["models"] = self._world.models(owner)
         if fault is not None:
-            here = Cursor(self._epoch, after, offset, narrowed, next(self._numbers))
-            self._spoil(page, fault, rows, size, here, query.get("cursor"))
+            here = asked or Cursor(self._epoch, None, 0, narrowed, 0)
+            self._spoil(page, fault, rows, size, here)
         return page
 
-    def _spoil(self, page: Job, fault: Fault, rows: list[int], size: int, here: Cursor, asked: str | None) -> None:
-        """Make of a true page what a fault makes of it. `here` is the place where it begins, as another cursor."""
+    def _spoil(self, page: Job, fault: Fault, rows: list[int], size: int, here: Cursor) -> None:
+        """Make of a true page what a fault makes of it; `here` is the cursor that led to it."""
         kind, jobs = fault.kind, page["jobs"]
         if kind == "empty_page":
-            page |= {"jobs": [], "nextCursor": here.text(), "hasMore": True}
+            again = here._replace(nonce=next(self._numbers))
+            page |= {"jobs": [], "nextCursor": again.text(), "hasMore": True}
         elif kind == "unordered":
             jobs.reverse()
         elif kind == "missing_cursor":
             page |= {"nextCursor": None, "hasMore": True}
         elif kind == "repeated_cursor":
-            top = here._replace(position=None, offset=0, nonce=0)
-            page |= {"nextCursor": asked or top.text(), "hasMore": True}
+            page |= {"nextCursor": self._back(here, fault.options["back"] * size).text(), "hasMore": True}
         elif kind == "no_jobs":
             del page["jobs"]
         elif kind == "empty_end":
@@ -366,6 +367,15 @@ class Sandbox:
             big = ids[:1] if fault.options["job"] is None else [fault.options["job"]]
             for i in (ids.index(each) for each in big if each in ids):
                 jobs[i] = self._world.render(rows[i]) | {"error": "A" * OVERSIZE_BYTES}
+
+    def _back(self, here: Cursor, jobs: int) -> Cursor:
+        """The cursor to so many jobs before a place: the one that led there, where pages were full."""
+        if not jobs:
+            return here
+        positions = [self._world.position(row) for row in self._rows(here.filter)]
+        place = 0 if here.position is None else bisect(positions, self._rank(here.position), key=self._rank)
+        last = positions[place - jobs - 1] if place > jobs else None
+        return here._replace(position=last, offset=max(0, here.offset - jobs))
 
     def _cursor(self, text: str) -> Cursor:
         cursor = Cursor.read(text)
