@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines.apiframe.records import OPEN, moment
+from pipelines.apiframe.records import moment
+from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import BusyError, ConfigurationError
 from pipelines.settings import Settings
 from pipelines.warehouse import SCHEMA, Run, Warehouse, connect_readonly, warehouse_for
@@ -55,8 +56,7 @@ def _published(connection: duckdb.DuckDBPyConnection, now: int) -> dict[str, Any
     by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
     oldest_open = rows(
-        f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs "
-        f"where status in {OPEN} and delisted_at is null order by created_at limit 1"
+        f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs where {IS_OPEN} order by created_at limit 1"
     )
     return {
         "last_sync": run_facts(run),

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe import connect, microseconds, modalities, records
+from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
-from pipelines.apiframe.frontier import Known
+from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, SERVED, Row
 from pipelines.errors import ConfigurationError
@@ -125,13 +126,12 @@ class _Sync:
         self.catalogue: list[dict[str, Any]] | None = None
         self.catalogue_asked = False
         self._plan(full, since)
+        self.account = self._whose()
         known = self.known
         self.reading = Reading(
             client,
             known=known,
-            unsettled=()
-            if self.seen_at is None or not warehouse.has("jobs")
-            else warehouse.unsettled(self.scope, self.seen_at, self.settle_after),
+            unsettled=self._unsettled,
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
             open_jobs=warehouse.open_jobs() if self.before.open_jobs else {},
             is_known=lambda positions: warehouse.knows(self.scope, positions),
@@ -178,7 +178,7 @@ class _Sync:
             saved
             and (saved["mode"], saved["since"]) == (self.mode, self.since)
             and saved["slices"]
-            and (last is None or saved["started_at"] > last.started_at)
+            and (last is None or saved["number"] > last.number)  # not its time: clocks can be set back
             # What a full sync has seen is forgotten at the end of any other.
             and (self.mode == "first" or saved["number"] == self.number)
         ):
@@ -187,11 +187,30 @@ class _Sync:
             self.seen_at = min(saved["started_at"], self.seen_at or saved["started_at"])
             self.notes.append("went on where an earlier sync was cut short")
 
+    def _whose(self) -> Account:
+        """Return the account of the key; refuse one that is not the warehouse's."""
+        warehouse = self.warehouse
+        seal = warehouse.seal()
+        account, kept = verify(
+            self.client, self.settings.require_key(), warehouse.account(self.scope), seal, warehouse.place
+        )
+        if kept != seal:
+            warehouse.keep_seal(kept)
+        return account
+
+    def _unsettled(self, now: int) -> Sequence[Unsettled]:
+        """Return what the last sync left unsettled; one that began later than now had a clock that was ahead."""
+        if self.seen_at is None or not self.warehouse.has("jobs"):
+            return ()
+        return self.warehouse.unsettled(self.scope, min(self.seen_at, now), self.settle_after)
+
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
         if self.mode == "full":
             self.warehouse.mark_seen([], restart=self.progress is None)
         self.reading.begin()
+        if self.reading.clock_note:
+            self.notes.append(self.reading.clock_note)
         with contextlib.ExitStack() as stack:
             batches = self.reading.batches()
             if self.reading.walks:
@@ -235,6 +254,8 @@ class _Sync:
             since=self.since,
             base_url=self.settings.base_url,
             number=self.number,
+            user_id=self.account.user_id,
+            team_id=self.account.team_id,
         )
         if self.catalogue is not None:
             self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
@@ -278,12 +299,15 @@ class _Sync:
         self.warehouse.load(pipeline, tables)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
+        known = self.reading.known
         state.setdefault("progress", {})[self.scope] = batch.progress and {
             "mode": self.mode,
             "since": self.since,
             "base_url": self.settings.base_url,
             "number": self.number,
-            "started_at": self.known.started_at if self.progress and self.known else self.reading.started_at,
+            "user_id": self.account.user_id,
+            "team_id": self.account.team_id,
+            "started_at": known.started_at if self.progress and known else self.reading.started_at,
             "high_water_mark": self.reading.high_water_mark,
             "slices": batch.progress,
         }

@@ -25,9 +25,11 @@ import filelock
 
 from pipelines import reports
 from pipelines.apiframe import jobs_source
+from pipelines.apiframe.account import Account
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.reading import is_searchable
-from pipelines.apiframe.records import COLUMNS, FINAL, OPEN, Row
+from pipelines.apiframe.records import COLUMNS, Row
+from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,10 +41,9 @@ if TYPE_CHECKING:
 
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
-WEEK = 7 * 86_400 * 1_000_000
 
 #: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
-SPENT = f"case when status = 'FAILED' or (status in {OPEN} and delisted_at is null) then null else credit_cost end"
+SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
 
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
@@ -67,6 +68,8 @@ class Run(NamedTuple):
     since: int | None
     base_url: str
     number: int
+    user_id: str | None = None  # whose key it was; null where that was not asked yet
+    team_id: str | None = None
 
 
 RUN_TYPES = {
@@ -77,6 +80,8 @@ RUN_TYPES = {
     "scope": "VARCHAR",
     "since": "TIMESTAMPTZ",
     "base_url": "VARCHAR",
+    "user_id": "VARCHAR",
+    "team_id": "VARCHAR",
 }
 RUN_COLUMNS = {name: RUN_TYPES.get(name, "BIGINT") for name in Run._fields}
 
@@ -222,19 +227,67 @@ class Warehouse:
 
     def last_run(self, scope: str | None = None) -> Run | None:
         """Return the last sync that ended well (of a scope)."""
-        if not self.has("sync_runs"):
+        if not (columns := self._run_columns()):
             return None
         rows = self.query(
-            f"select {_RUN} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
+            f"select {columns} from {SCHEMA}.sync_runs where scope = coalesce(?, scope) order by number desc limit 1",
             [scope],
         )
         return Run(*rows[0]) if rows else None
 
     def runs(self) -> list[Run]:
         """Return every sync that ended well, oldest first."""
-        if not self.has("sync_runs"):
+        if not (columns := self._run_columns()):
             return []
-        return [Run(*row) for row in self.query(f"select {_RUN} from {SCHEMA}.sync_runs order by number")]
+        return [Run(*row) for row in self.query(f"select {columns} from {SCHEMA}.sync_runs order by number")]
+
+    def _run_columns(self) -> str:
+        """Return what to select for a `Run`; nothing where there is no `sync_runs`. Older ones lack a column."""
+        present = {
+            name
+            for (name,) in self.query(
+                "select column_name from information_schema.columns where table_catalog = current_database() "
+                "and table_schema = ? and table_name = 'sync_runs'",
+                [SCHEMA],
+            )
+        }
+        columns = (
+            "null" if name not in present else f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name
+            for name, kind in RUN_COLUMNS.items()
+        )
+        return ", ".join(columns) if present else ""
+
+    def account(self, scope: str) -> Account:
+        """Return whose jobs these are: by the last sync of this scope, of the other, or what a first load left."""
+        account = Account()
+        for each in (scope, "team" if scope == "user" else "user"):
+            if run := self.last_run(each):
+                account = account.completed(Account(run.user_id, run.team_id))
+        if not account.is_known:
+            for saved in self.state().get("progress", {}).values():
+                if saved:
+                    account = account.completed(Account(saved.get("user_id"), saved.get("team_id")))
+        return account
+
+    @property
+    def seal_file(self) -> Path:
+        """Where it is kept which key was found to belong to the account; private, and made anew where it is missing."""
+        return self._lock_file.with_suffix(".key")
+
+    def seal(self) -> str | None:
+        """Return what was kept of the last key."""
+        try:
+            return self.seal_file.read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def keep_seal(self, seal: str | None) -> None:
+        """Keep it, or nothing; where that fails, the next sync asks once more."""
+        with contextlib.suppress(OSError):
+            self.seal_file.unlink(missing_ok=True)
+            if seal:
+                self.seal_file.touch(mode=0o600)
+                self.seal_file.write_text(seal, encoding="ascii")
 
     def counted_jobs(self) -> int:
         """Return how many jobs the syncs that ended well have counted as new; one that failed may have stored more."""
@@ -264,19 +317,14 @@ class Warehouse:
             f"""
             with unsettled as (
                 select id, created_at, status from {SCHEMA}.jobs
-                where delisted_at is null and {_in_scope(scope)} and (
-                    status in {OPEN}
-                    or (status is null or status not in {FINAL} or webhook_status = 'pending')
-                        and created_at > make_timestamp($week_ago)
-                    or status in {FINAL} and coalesce(completed_at, created_at) > make_timestamp($horizon))
+                where {_in_scope(scope)} and {can_change_sql(started_at, settle_after)}
             ), ranked as (
                 select id, row_number() over (order by created_at desc) - 1 as rank from {SCHEMA}.jobs
                 where delisted_at is null and {_in_scope(scope)}
                     and created_at >= (select min(created_at) from unsettled)
             )
             select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
-            """,
-            {"week_ago": started_at - WEEK, "horizon": started_at - settle_after},  # type: ignore[arg-type]
+            """
         )
         return [
             Unsettled(identity, created_at, status, rank, is_searchable(identity))
@@ -290,12 +338,7 @@ class Warehouse:
 
     def open_jobs(self) -> dict[str, int]:
         """Return the number of open jobs by status."""
-        return dict(
-            self.query(
-                f"select status, count(*) from {SCHEMA}.jobs where status in {OPEN} and delisted_at is null "
-                "group by status"
-            )
-        )
+        return dict(self.query(f"select status, count(*) from {SCHEMA}.jobs where {IS_OPEN} group by status"))
 
     def kept(self, rows: Sequence[Row]) -> dict[str, Row]:
         """Return what the warehouse holds of these jobs, by id."""
@@ -332,8 +375,7 @@ class Warehouse:
         if not self.has("jobs"):
             return Totals(0, 0, Decimal(0))
         rows = self.query(
-            f"select count(*), count(*) filter (where status in {OPEN} and delisted_at is null), "
-            f"coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
+            f"select count(*), count(*) filter (where {IS_OPEN}), coalesce(sum({SPENT}), 0) from {SCHEMA}.jobs"
         )
         return Totals(*rows[0])
 
@@ -436,6 +478,8 @@ class Warehouse:
         self.query(f"drop table if exists {SCHEMA}._full_sync_seen")
         columns = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
         self.query(f"create table if not exists {SCHEMA}.sync_runs ({columns})")
+        for name in ("user_id", "team_id"):  # younger than the rest
+            self.query(f"alter table {SCHEMA}.sync_runs add column if not exists {name} VARCHAR")
         values = ", ".join("make_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in RUN_COLUMNS.values())
         for run in runs:
             self.query(f"insert into {SCHEMA}.sync_runs values ({values})", run)
@@ -530,7 +574,6 @@ class Warehouse:
         shutil.rmtree(self.working_folder, ignore_errors=True)
 
 
-_RUN = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in RUN_COLUMNS.items())
 #: The columns of a `Row`.
 ROW = ", ".join(f"epoch_us({name})" if kind == "TIMESTAMPTZ" else name for name, kind in COLUMNS.items())
 

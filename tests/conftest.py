@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import settings
-from pipelines.apiframe import reading
+from pipelines.apiframe import clock, reading
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 
@@ -42,6 +42,22 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     """History is read in slices although the sandbox answers at once."""
     monkeypatch.setattr(reading, "QUICK_ANSWER", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's clock follows those of the sandboxes, which tests set forward."""
+    started: list[Sandbox] = []
+    start, real = Sandbox.start, clock.machine_time
+
+    def noted(sandbox: Sandbox) -> Sandbox:
+        started.append(sandbox)
+        return start(sandbox)
+
+    monkeypatch.setattr(Sandbox, "start", noted)
+    monkeypatch.setattr(
+        clock, "machine_time", lambda: max([real(), *(int(each.now.timestamp() * 1e6) for each in started)])
+    )
 
 
 @pytest.fixture

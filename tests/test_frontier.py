@@ -1,6 +1,7 @@
 """What a sync asks for: the plan as tables of cases, then its price in requests to the jobs list."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -136,6 +137,22 @@ def test_a_way_that_did_not_do_is_not_tried_again(can_list: bool, can_search: bo
 )
 def test_each_list_of_open_jobs_costs_at_least_a_page(open_jobs: dict[str, int], pages: int) -> None:
     assert list_pages(open_jobs) == pages
+
+
+def test_planning_grows_with_the_number_of_open_jobs_and_not_with_its_square() -> None:
+    jobs = old(*range(160_000))
+    few, many = (seconds_to_plan(jobs[:size]) for size in (20_000, 160_000))
+    assert many < 24 * few, "eight times as many jobs; with the square it would take 64 times as long"
+
+
+def seconds_to_plan(jobs: list[Unsettled]) -> float:
+    """The best of three: what else the machine does only adds to it."""
+    times = []
+    for _ in range(3):
+        begun = time.thread_time()
+        next_step(jobs, reached=0, open_jobs={"PROCESSING": len(jobs)}, can_list=True, can_search=True)
+        times.append(time.thread_time() - begun)
+    return min(times)
 
 
 @given(

@@ -263,6 +263,26 @@ def test_me_tells_the_caller_and_the_balance(still: Sandbox) -> None:
     assert still.api_key.startswith(admin["apiKey"]["prefix"])
 
 
+def test_a_second_key_is_of_the_same_account_and_a_hosted_one_of_another(api: Sandbox) -> None:
+    first, second = (get(api, "/me", key=key).json() for key in (api.api_key, api.second_key))
+    assert (first["user"], first["team"]) == (second["user"], second["team"])
+    assert first["apiKey"] != second["apiKey"]
+    assert get(api, key=api.second_key).json() == get(api).json()
+    other = Sandbox(jobs=3, seed=99)
+    api.host(other)
+    theirs = get(api, "/me", key=other.api_key).json()
+    assert theirs["user"]["id"] != first["user"]["id"]
+    assert theirs["team"]["id"] != first["team"]["id"]
+    assert [job["id"] for job in get(api, key=other.api_key).json()["jobs"]] == [job["id"] for job in other.listing()]
+
+
+def test_an_account_may_have_no_team_and_the_date_may_be_wrong(api: Sandbox) -> None:
+    api.has_team, api.skew = False, timedelta(days=2)
+    answer = get(api, "/me")
+    assert answer.json()["team"] is None
+    assert parsedate_to_datetime(answer.headers["Date"]) == (api.now + timedelta(days=2)).replace(microsecond=0)
+
+
 def test_the_balance_falls_as_jobs_are_made(api: Sandbox) -> None:
     before = get(api, "/me").json()["team"]["credits"]
     api.add(10)

@@ -140,6 +140,19 @@ def test_a_job_is_followed_over_many_runs_until_it_is_settled(api: Sandbox, run:
     assert loaded(isolated)[job]["credit_cost"] == 7, "it ended less than settle_after before"
 
 
+def test_an_old_job_that_ends_with_its_webhook_pending_is_followed_as_long_as_any_other(
+    api: Sandbox, run: Run, isolated: Path
+) -> None:
+    job = api.add(1, status="PROCESSING", created_at=api.now - timedelta(days=9), creditCost=80)[0]
+    run()
+    api.put(job, status="COMPLETED", webhookStatus="pending", completedAt=api.now.isoformat())
+    run()
+    api.advance(timedelta(minutes=5))
+    api.put(job, status="FAILED", creditCost=0)
+    run()
+    assert (loaded(isolated)[job]["status"], loaded(isolated)[job]["credit_cost"]) == ("FAILED", 0)
+
+
 def test_the_state_is_restored_on_another_machine(api: Sandbox, run: Run, isolated: Path) -> None:
     moving = api.add(2, status="PROCESSING", created_at=api.now - timedelta(days=9))
     run()
@@ -173,6 +186,29 @@ def test_the_team_has_a_state_of_its_own(api: Sandbox, run: Run, isolated: Path)
     assert api.count() <= 2
     run(scope="team")
     assert api.count() <= 2
+
+
+def test_the_key_of_another_account_is_refused_and_a_rotated_one_goes_on(
+    api: Sandbox, run: Run, isolated: Path
+) -> None:
+    stranger = Sandbox(jobs=30, seed=2)
+    api.host(stranger)
+    run()
+    run()
+    assert api.count("/me") == 0, "the key is the same"
+    for scope in ("user", "team"):
+        with pytest.raises(Exception, match="belongs to user") as problem:
+            run(api_key=stranger.api_key, scope=scope)
+        assert any(isinstance(cause, ConfigurationError) for cause in causes(problem.value))
+        assert api.count() == 0
+    assert len(loaded(isolated)) == 350
+    api.add(2)
+    run(api_key=api.second_key)
+    assert wrong(isolated, api) == {}
+    api.fault("500", times=None, path="/me")
+    run(api_key=api.second_key)
+    with pytest.raises(Exception, match="does not tell whether this key does too"):
+        run()
 
 
 def test_arguments_come_before_the_configuration(api: Sandbox, run: Run, isolated: Path) -> None:

@@ -14,9 +14,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.apiframe import records
+from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading, is_searchable
+from pipelines.apiframe.settled import can_change
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
 
-WEEK = 7 * 86_400 * 1_000_000
+#: Jobs. How densely they lie is not known to dlt's state, so that old ones are listed or searched, never paged to.
+FAR = 10**12
 
 
 def apiframe_source(
@@ -58,7 +61,9 @@ def source_of(
             yield from read(client)
 
     def read(client: Client) -> Iterator[pa.Table]:
-        state = dlt.current.resource_state("jobs").setdefault("scopes", {}).setdefault(chosen.scope, {})
+        scopes = dlt.current.resource_state("jobs").setdefault("scopes", {})
+        state = scopes.setdefault(chosen.scope, {})
+        account, seal = whose(client, scopes)
         known = Known(state["started_at"], state["high_water_mark"]) if state else None
         unsettled = state.get("unsettled", {})
         try:
@@ -69,9 +74,8 @@ def source_of(
         reading = Reading(
             client,
             known=known,
-            unsettled=[
-                # How densely jobs lie is not known here, so old ones are listed or searched, never paged to.
-                Unsettled(identity, created_at, status, WEEK, is_searchable(identity))
+            unsettled=lambda _: [
+                Unsettled(identity, created_at, status, FAR, is_searchable(identity))
                 for identity, (created_at, status) in unsettled.items()
             ],
             settle_after=microseconds(chosen.settle_after),
@@ -80,20 +84,30 @@ def source_of(
             on_page=on_page,
         )
         for batch in reading.batches():
-            horizon = reading.started_at - microseconds(chosen.settle_after)
             for row in batch.rows:
-                if can_change(row, horizon, reading.started_at - WEEK):
+                if can_change(row, reading.started_at, microseconds(chosen.settle_after)):
                     unsettled[row.id] = (row.created_at, row.status)
                 else:
                     unsettled.pop(row.id, None)
             yield records.to_arrow(batch.rows)
+        if reading.clock_note:
+            logging.getLogger(__name__).warning("%s", reading.clock_note)
         for identity in reading.delisted:
             unsettled.pop(identity, None)
         state |= {
             "started_at": reading.started_at,
             "high_water_mark": reading.high_water_mark,
             "unsettled": unsettled,
+            "account": [account.user_id, account.team_id],
+            "seal": seal,
         }
+
+    def whose(client: Client, scopes: Mapping[str, Mapping[str, Any]]) -> tuple[Account, str | None]:
+        own = scopes[chosen.scope]
+        recorded = Account()
+        for each in (own, *scopes.values()):
+            recorded = recorded.completed(Account(*each.get("account", ())))
+        return verify(client, chosen.require_key(), recorded, own.get("seal"), "what this pipeline has loaded")
 
     return jobs_source(tables)
 
@@ -168,15 +182,6 @@ def connect(chosen: Any) -> Client:
 def modalities(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return model -> modality of the API's catalogue."""
     return {model["id"]: kind for model in models if isinstance(kind := model.get("modality"), str)}
-
-
-def can_change(row: records.Row, horizon: int, week_ago: int) -> bool:
-    """Tell whether a job seen by this reading is unsettled; `horizon` is its start minus `settle_after`."""
-    if row.status in records.OPEN:
-        return True
-    if row.status not in records.FINAL or row.webhook_status == "pending":
-        return row.created_at > week_ago
-    return (row.completed_at if row.completed_at is not None else row.created_at) > horizon
 
 
 def microseconds(duration: timedelta) -> int:

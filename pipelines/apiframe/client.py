@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
-from pipelines.apiframe import records
+from pipelines.apiframe import account, clock, records
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 Answer = TypeVar("Answer")
@@ -120,11 +120,15 @@ class Client:
             session.close()
 
     def now(self) -> int:
-        """Return the time in microseconds since 1970: by the API's clock once it has answered."""
+        """Return the time in microseconds since 1970: by the API's clock once it has answered, until it is set."""
         if self._clock is None:
-            return int(time.time() * 1e6)
+            return clock.machine_time()
         at, monotonic = self._clock
         return at + int((time.monotonic() - monotonic) * 1e6)
+
+    def set_clock(self, now: int) -> None:
+        """Go by this time from now on, whatever the API's clock says."""
+        self._clock = now, time.monotonic()
 
     def page(
         self,
@@ -171,6 +175,10 @@ class Client:
             return found
 
         return self._get("/models", {}, check, attempts=2)
+
+    def me(self) -> account.Account:
+        """Read whose key this is."""
+        return self._get("/me", {}, account.read)
 
     def _get(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 from pipelines.apiframe.records import OPEN
@@ -91,9 +92,7 @@ def next_step(
         math.inf if reached is None else max(1.0, math.ceil((job.rank + 1 - reached) / PAGE)) for job in jobs
     ]
     alone = [1.0 if can_search and job.searchable else math.inf for job in jobs]
-    rest = [0.0]  # rest[k]: cost of searching the jobs k, k+1, ... one by one
-    for each in reversed(alone):
-        rest.insert(0, rest[0] + each)
+    rest = [*accumulate(reversed(alone), initial=0.0)][::-1]  # rest[k]: the jobs k, k+1, ... searched one by one
     cost, depth = min(((pages[k - 1] if k else 0) + rest[k], k) for k in range(len(jobs) + 1))
     if can_list:
         listed: float = LIST_HANDICAP * list_pages(open_jobs)

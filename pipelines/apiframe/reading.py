@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.apiframe import frontier, reader, slices
+from pipelines.apiframe import clock, frontier, reader, slices
 from pipelines.apiframe.client import REFUSED, ApiError, Client, CursorRefusedError, Page
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
@@ -22,7 +22,6 @@ BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon
 #: Seconds. Where answers come as quickly as rows can be made, more connections and threads only cost requests and time:
 #: Python runs one at a time. A first load without latency takes a seventh less in a single thread.
 QUICK_ANSWER = 0.01
-MISDATED = 10  # jobs
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end
 
 
@@ -39,7 +38,9 @@ class Reading:
 
     `known` is None where this scope was never read; `whole` reads everything again. `since` is the oldest
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
-    first page of a quiet account is enough. `on_new` is called when the first page shows that there is something new.
+    first page of a quiet account is enough. `unsettled` returns the jobs that can still change; it is told the time,
+    since what was recorded by a clock that was ahead counts as now. `on_new` is called when the first page shows that
+    there is something new.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Reading:
         client: Client,
         *,
         known: Known | None,
-        unsettled: Iterable[Unsettled] = (),
+        unsettled: Callable[[int], Iterable[Unsettled]] = lambda _: (),
         newer_than: Callable[[int], int] = lambda _: 0,
         open_jobs: Mapping[str, int] | None = None,
         is_known: Callable[[Sequence[tuple[int, str]]], bool] = lambda _: False,
@@ -66,13 +67,15 @@ class Reading:
         self.since = since
         self.modalities = dict(modalities or {})
         self.started_at = client.now()
+        self.clock_note: str | None = None
         self.high_water_mark: int | None = None
         self.jobs_read = 0
         self.oldest: int | None = None  # createdAt that paging has come down to
         self.delisted: list[str] = []
         self._resumes = known is not None and known.progress is not None
         self._walks = known is None or self._resumes or whole
-        self._remaining = {job.id: job for job in unsettled if since is None or job.created_at >= since}
+        self._unsettled = unsettled
+        self._remaining: dict[str, Unsettled] = {}
         self._newer_than = newer_than
         self._open_jobs = open_jobs or {}
         self._is_known = is_known
@@ -97,7 +100,7 @@ class Reading:
 
         Where the whole list is wanted and the answer was slow, the second page decides.
         """
-        first = self.client.page()
+        first = self._at_the_time(self.client.page())
         self._begun = [first]
         self.quick = self.client.answered_after <= QUICK_ANSWER
         if not self.quick and self.known is None and first.next_cursor:  # the first answer also paid for the connection
@@ -108,10 +111,7 @@ class Reading:
                 pass  # dealt with where it is asked for again
             except ApiError as problem:
                 self._begun.append(problem)
-        times = sorted((time for time, _ in first.positions), reverse=True)
-        newest = times[0] if times else None
-        # Where many jobs are of the future, the clock is behind; a few are misdated, and must not move it.
-        self.started_at = max(first.read_at, times[MISDATED] if len(times) > MISDATED else 0)
+        newest = max((time for time, _ in first.positions), default=None)
         self.high_water_mark = newest
         if self.known and self.known.high_water_mark is not None:
             self.high_water_mark = max(newest or 0, self.known.high_water_mark)
@@ -123,6 +123,19 @@ class Reading:
         if self.known and self.known.progress:
             stretches += slices.restore(self.known.progress, self.since)
         self._plan = slices.Slices(stretches, workers=1 if self.quick else self.workers)
+
+    def _at_the_time(self, first: Page) -> Page:
+        """Decide what time it is, for all that this sync records, and which jobs were unsettled until now."""
+        decided = clock.decide(first.read_at, clock.machine_time(), [time for time, _ in first.positions])
+        self.client.set_clock(decided.now)
+        self.started_at, self.clock_note = decided.now, decided.note
+        if self.known:
+            self.known = replace(self.known, started_at=min(self.known.started_at, decided.now))
+        since = self.since
+        self._remaining = {
+            job.id: job for job in self._unsettled(decided.now) if since is None or job.created_at >= since
+        }
+        return replace(first, read_at=decided.now)
 
     def batches(self) -> Iterator[Batch]:
         """Yield rows in batches of some 5,000, smaller ones where pages come slowly, before an error and at the end."""

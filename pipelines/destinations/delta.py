@@ -110,7 +110,10 @@ class DeltaWarehouse(Warehouse):
 
     def _write(self, name: str, rows: pa.Table, mode: Literal["append", "overwrite"] = "append") -> None:
         with self._errors():
-            write_deltalake(self.location(name), rows, mode=mode, storage_options=self._storage_options)
+            # "merge": an older table gets the columns that it lacks.
+            write_deltalake(
+                self.location(name), rows, mode=mode, schema_mode="merge", storage_options=self._storage_options
+            )
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -195,6 +198,7 @@ class DeltaWarehouse(Warehouse):
         columns = ", ".join(
             f"cast({column} as json) as {column}" if COLUMNS.get(column) == "JSON" else column
             for column in SCHEMAS[name].names
+            if column in files.schema.names  # an older lake lacks some
         )
         connection.execute(f"create or replace view {SCHEMA}.{name} as select {columns} from live_{name}")
 

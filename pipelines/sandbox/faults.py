@@ -8,6 +8,7 @@ from typing import Any, Final
 # Options with their defaults, by kind.
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "429": {"retry_after": 1},  # seconds, or any text; None: no such header
+    "404": {},
     "500": {},
     "502": {},
     "503": {"retry_after": None},

@@ -3,12 +3,12 @@
 Faults, a rate limit, other orders of the list, and what other servers make of cursors and filters.
 """
 
-import itertools
 import threading
 import time
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from pipelines.sandbox.faults import OVERSIZE_BYTES, Fault, Faults
@@ -24,12 +24,13 @@ class Moods:
 
     _world: World
     _lock: threading.RLock
-    _numbers: itertools.count[int]
+    _numbers: Iterator[int]
 
     def __init__(self) -> None:
         self.faults = Faults()
         self.rate_limit: float | None = None
         self.ignore_filters = False
+        self.skew = timedelta(0)  # how far the Date header is ahead of the clock that jobs live by
         self.on_request: Callable[[Request], object] | None = None
         self._order = "newest"
         self._cursors = "position"

@@ -65,12 +65,22 @@ class Sandbox(Moods):
         self._server: Server | None = None
         self._numbers = itertools.count(1)
         self.closing = threading.Event()
-        self.api_key, self.member_key, self.inactive_key = (
-            _key(f"{who} {seed}") for who in ("admin", "member", "former")
+        self.api_key, self.member_key, self.inactive_key, self.second_key = (
+            _key(f"{who} {seed}") for who in ("admin", "member", "former", "second")
         )
-        self._ids = {name: _uuid(f"{name} {seed}") for name in ("team", self.api_key, self.member_key)}
+        self.has_team = True
+        self._guests: dict[str, Sandbox] = {}
+        self._ids = {name: _uuid(f"{name} {seed}") for name in ("team", *self._keys)}
         self.latency = latency
         self.requests: list[Request] = []
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return self.api_key, self.second_key, self.member_key
+
+    def host(self, other: "Sandbox") -> None:
+        """Answer the keys of another account too, from its own jobs, as one API does. It need not be started."""
+        self._guests |= dict.fromkeys(other._keys, other)
 
     def start(self) -> Self:
         """Bind and serve from a daemon thread; OSError where the port is taken."""
@@ -182,10 +192,12 @@ class Sandbox(Moods):
     def clock_and_number(self) -> tuple[float, int]:
         """For the headers: seconds since the epoch, and the number of this answer."""
         with self._lock:
-            return self._world.now / 1000, next(self._numbers)
+            return self._world.now / 1000 + self.skew.total_seconds(), next(self._numbers)
 
     def answer(self, path: str, query: list[tuple[str, str]], key: str | None, fault: Fault | None) -> Job:
         """The body of a 200, or Refused. `fault` is one that changes a page, None for a true one."""
+        if key in self._guests:
+            return self._guests[key].answer(path, query, key, fault)
         with self._lock:
             self._tick()
             if path == "/models":
@@ -194,7 +206,7 @@ class Sandbox(Moods):
                 raise Refused(404, "Not found")
             caller = self._caller(key)
             if path == "/me":
-                return self._me(caller)
+                return self._me(caller, str(key))
             if path == "/jobs":
                 return self._page(parameters(query, _PARAMETERS), caller, fault)
             return self._job(unquote(path.removeprefix("/jobs/")), caller)
@@ -204,9 +216,9 @@ class Sandbox(Moods):
             raise Refused(401, "API key is required")
         if key == self.inactive_key:
             raise Refused(403, "API key is inactive")
-        if key not in (self.api_key, self.member_key):
+        if key not in self._keys:
             raise Refused(401, "Invalid API key")
-        return MINE if key == self.api_key else OTHERS
+        return OTHERS if key == self.member_key else MINE
 
     def _models(self, query: dict[str, str]) -> Job:
         modality = query.get("modality")
@@ -226,17 +238,21 @@ class Sandbox(Moods):
             ]
         }
 
-    def _me(self, caller: int) -> Job:
-        name, role, key = ("owner", "ADMIN", self.api_key) if caller == MINE else ("member", "MEMBER", self.member_key)
+    def _me(self, caller: int, key: str) -> Job:
+        name, role, first = (
+            ("owner", "ADMIN", self.api_key) if caller == MINE else ("member", "MEMBER", self.member_key)
+        )
         return {
-            "user": {"id": _uuid(f"user {key}"), "email": f"{name}@example.com", "role": role},
+            "user": {"id": _uuid(f"user {first}"), "email": f"{name}@example.com", "role": role},
             "team": {
                 "id": self._ids["team"],
                 "name": "Sandbox",
                 "credits": max(0, _STARTING_CREDITS - self._world.credits_used),
                 "plan": "pro",
                 "customerId": None,
-            },
+            }
+            if self.has_team
+            else None,
             "apiKey": {"id": self._ids[key], "name": f"{name}'s key", "prefix": key[:8]},
         }
 
