@@ -17,14 +17,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from support import microseconds, pages, served, stored
 
 import pipelines.settings
-from pipelines.apiframe import reading
-from pipelines.errors import ApiframeWarehouseError
+from pipelines.apiframe import clock, reading
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sync import Outcome, sync
 
@@ -55,6 +56,7 @@ class Account(RuleBasedStateMachine):
         self.seen: dict[str, dict[str, Any]] = {}  # every job as a good sync saw it last
         self.known: dict[str, set[str]] = {scope: set() for scope in SCOPES}  # ids that its good syncs have seen listed
         self.loading = False  # a first load or a full sync was cut short
+        self.machine_is_ahead = timedelta(0)
 
     @initialize(
         jobs=st.sampled_from([0, 3, 120, 350]),
@@ -67,7 +69,11 @@ class Account(RuleBasedStateMachine):
         self.random = random.Random(f"{jobs} {seed}")
         self.api = Sandbox(jobs=jobs, days=days, seed=seed, now=NOW).start()
         self.api.advance(timedelta(hours=idle))
+        self.key = self.api.api_key
+        self.stranger = Sandbox(jobs=130, days=days, seed=99, now=NOW)
+        self.api.host(self.stranger)
         reading.BATCH_ROWS = batch
+        clock.machine_time = lambda: microseconds(self.api.now + self.machine_is_ahead)
 
     def teardown(self) -> None:
         reading.BATCH_ROWS = 5000
@@ -134,7 +140,7 @@ class Account(RuleBasedStateMachine):
     def chosen(self, scope: str) -> pipelines.settings.Settings:
         return pipelines.settings.load(
             {},
-            api_key=self.api.api_key,
+            api_key=self.key,
             base_url=self.api.base_url,
             path=str(self.path),
             scope=scope,
@@ -200,6 +206,48 @@ class Account(RuleBasedStateMachine):
         """
         listed = self.api.listing("user")
         return bool(listed) and listed[-1]["id"] in self.known["user"] and not self.loading
+
+    @rule(
+        whose=st.sampled_from(["the API's", "this machine's"]),
+        hours=st.sampled_from([-400 * 24, -48, -3, 3, 48, 400 * 24]),
+    )
+    def synced_with_a_wrong_clock(self, whose: str, hours: int) -> None:
+        """It may cost requests, never a job."""
+        skew = timedelta(hours=hours)
+        if whose == "the API's":
+            self.api.skew = skew
+        else:
+            self.machine_is_ahead = skew
+        self.sync("user", False, faults=300)
+        self.api.skew = self.machine_is_ahead = timedelta(0)
+
+    @rule()
+    def the_key_is_rotated(self) -> None:
+        self.key = self.api.second_key if self.key == self.api.api_key else self.api.api_key
+
+    @precondition(lambda self: self.started)
+    @rule(scope=st.sampled_from(SCOPES), full=st.booleans())
+    def refused_with_the_key_of_another_account(self, scope: str, full: bool) -> None:
+        before = self.published()
+        self.key, own = self.stranger.api_key, self.key
+        with pytest.raises(ConfigurationError):
+            sync(self.chosen(scope), full=full)
+        self.key = own
+        assert self.published() == before
+
+    @rule()
+    def synced_while_nobody_says_whose_the_key_is(self) -> None:
+        """A key that was seen before goes on."""
+        self.api.fault("500", None, path="/me")
+        self.in_spite_of_it()
+
+    @rule(scope=st.sampled_from(SCOPES))
+    def synced_while_it_is_idle(self, scope: str) -> None:
+        """One request."""
+        self.sync(scope, False)
+        if not self.unsettled() and not self.vanished(self.api.listing(scope)):
+            self.sync(scope, False)
+            assert len(self.api.requests) == 1, [request.query for request in self.api.requests]
 
     def in_spite_of_it(self, full: bool = False) -> None:
         """Sync under a fault: it ends well, with all that is listed, or in an error, and readers see no change."""
@@ -271,11 +319,11 @@ class Account(RuleBasedStateMachine):
 
     def bound(self, scope: str, listed: list[dict[str, Any]], full: bool) -> int:
         """The most requests that the plan allows: the pages down to the floor, and the cheapest look-up below it."""
-        catalogue = 2
+        beside = 3  # the catalogue, and whose the key is
         everything = pages(len(listed)) + 1
         if full or scope not in self.started or self.loading:
             # What was read before it was cut short, what is new, and the look-up of what can have changed since.
-            return catalogue + 2 * everything + len(self.unsettled()) + len(self.vanished(listed))
+            return beside + 2 * everything + len(self.unsettled()) + len(self.vanished(listed))
         newest = max((microseconds(job["createdAt"]) for job in self.seen.values()), default=0)
         floor = min(newest or self.started[scope], self.started[scope]) - HOUR
         above = sum(microseconds(job["createdAt"]) >= floor for job in listed)
@@ -285,13 +333,13 @@ class Account(RuleBasedStateMachine):
         gone = waiting - places.keys()
         # The lists of open jobs may have to be followed up by other look-ups, but save half of them then. Where the
         # reading ends, at the floor and at the deepest job, one more page may show that the order holds.
-        return catalogue + 4 + pages(above) + 2 * min(len(deep), pages(max(deep, default=0))) + 2 * len(gone)
+        return beside + 4 + pages(above) + 2 * min(len(deep), pages(max(deep, default=0))) + 2 * len(gone)
 
     def equals(self, scope: str, listed: list[dict[str, Any]], outcome: Outcome) -> None:
         """Promise 1."""
         rows = stored(self.path)
         assert outcome.jobs == len(rows)
-        started = outcome.run.started_at
+        started = min(outcome.run.started_at, microseconds(self.api.now))
         for job in listed:
             row = rows.get(job["id"])
             assert row is not None, f"missing: {job}"
