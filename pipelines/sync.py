@@ -28,6 +28,7 @@ from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, SERVED, Row
+from pipelines.apiframe.slices import can_restore
 from pipelines.errors import ConfigurationError
 from pipelines.reports import read_rules
 from pipelines.settings import Settings
@@ -135,6 +136,9 @@ class _Sync:
             newer_than=lambda created_at: warehouse.newer_than(self.scope, created_at),
             open_jobs=warehouse.open_jobs() if self.before.open_jobs else {},
             is_known=lambda positions: warehouse.knows(self.scope, positions),
+            older_than=lambda created_at: warehouse.older_than(self.scope, created_at),
+            lately_delisted=lambda now: warehouse.lately_delisted(self.scope, known.started_at, now) if known else (),
+            delisted_with=lambda ids: warehouse.delisted_with(self.scope, ids),
             on_new=lambda: threading.Thread(target=_prepare_dlt, daemon=True, name="import dlt").start(),
             settle_after=self.settle_after,
             workers=settings.workers,
@@ -177,7 +181,7 @@ class _Sync:
         if (
             saved
             and (saved["mode"], saved["since"]) == (self.mode, self.since)
-            and saved["slices"]
+            and can_restore(saved["slices"])
             and (last is None or saved["number"] > last.number)  # not its time: clocks can be set back
             # What a full sync has seen is forgotten at the end of any other.
             and (self.mode == "first" or saved["number"] == self.number)
@@ -324,16 +328,14 @@ class _Sync:
         except ApiError as problem:
             self.problem = problem
             return
+        now = self.client.now()  # one for all: where one comes back, the others are looked at
         for start in range(0, len(delisted), CHUNK_ROWS):
             ids = delisted[start : start + CHUNK_ROWS]
-            now = self.client.now()
             rows = [row._replace(delisted_at=now, synced_at=now) for row in self.warehouse.rows(ids)]
             yield Batch(rows, None)
 
     def _delisted(self) -> list[str]:
-        if self.mode == "full":
-            self.reading.delisted = self.warehouse.not_seen(self.scope, self.since)
-        return self.reading.delisted
+        return self.reading.gone(self.warehouse.not_seen(self.scope, self.since) if self.mode == "full" else None)
 
     def _changed(self, rows: list[Row]) -> list[Row]:
         if self.mode == "full":
@@ -348,7 +350,7 @@ class _Sync:
         """Return the row to write, None where the warehouse has it already."""
         if kept is None:
             return row
-        if kept.scope == "user":
+        if kept.scope == "user" and kept.delisted_at is None:
             row = row._replace(scope="user")
         if _served(row) == _served(kept) and kept.delisted_at is None and kept.scope == row.scope:
             return None

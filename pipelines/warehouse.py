@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -26,8 +26,8 @@ import filelock
 from pipelines import reports
 from pipelines.apiframe import jobs_source
 from pipelines.apiframe.account import Account
+from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.frontier import Unsettled
-from pipelines.apiframe.reading import is_searchable
 from pipelines.apiframe.records import COLUMNS, Row
 from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
+HOUR = 3_600 * 1_000_000
+WEEK = 7 * 24 * HOUR
+#: A delisted job is looked at again at these ages: lists that were wrong for a while are right again.
+LOOK_AGAIN = (HOUR, 24 * HOUR, WEEK)
+MOST_AGAIN = 10  # jobs a sync: where one of them has come back, so may all that went with it
 
 #: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
 SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
@@ -336,6 +341,43 @@ class Warehouse:
         sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
         return int(self.query(f"{sql} and created_at > make_timestamp(?)", [created_at])[0][0])
 
+    def older_than(self, scope: str, created_at: int | None) -> list[str]:
+        """Return the jobs held as listed that are older (None: all), newest first."""
+        if not self.has("jobs"):
+            return []
+        sql = f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        older = "" if created_at is None else " and created_at < make_timestamp(?)"
+        rows = self.query(f"{sql}{older} order by created_at desc, id", [] if created_at is None else [created_at])
+        return [row[0] for row in rows]
+
+    def lately_delisted(self, scope: str, since: int, until: int) -> list[str]:
+        """Return some of the jobs that were delisted an hour, a day or a week before a moment of this span.
+
+        Of each time of delisting first the newest job, then the second.
+        """
+        spans = [moment - mark for mark in LOOK_AGAIN for moment in (since, until)]
+        of_age = " or ".join(["delisted_at > make_timestamp(?) and delisted_at <= make_timestamp(?)"] * len(LOOK_AGAIN))
+        rows = self.query(
+            f"select id, row_number() over (partition by delisted_at order by created_at desc, id) as place "
+            f"from {SCHEMA}.jobs where {_in_scope(scope)} and ({of_age}) order by place, id limit {MOST_AGAIN}",
+            spans,
+        )
+        return [row[0] for row in rows]
+
+    def delisted_with(self, scope: str, ids: Collection[str]) -> list[Unsettled]:
+        """Return the jobs that were delisted when one of these was, and how deep they lie."""
+        rows = self.query(
+            f"select id, epoch_us(created_at), status, place from (select id, created_at, status, delisted_at, "
+            f"row_number() over (order by created_at desc) - 1 as place from {SCHEMA}.jobs where {_in_scope(scope)}"
+            f") as placed where delisted_at in "
+            f"(select delisted_at from {SCHEMA}.jobs where id in (select unnest(?::varchar[])))",
+            [list(ids)],
+        )
+        return [
+            Unsettled(identity, created_at, status, rank, is_searchable(identity))
+            for identity, created_at, status, rank in rows
+        ]
+
     def open_jobs(self) -> dict[str, int]:
         """Return the number of open jobs by status."""
         return dict(self.query(f"select status, count(*) from {SCHEMA}.jobs where {IS_OPEN} group by status"))
@@ -418,7 +460,7 @@ class Warehouse:
                 f"select id from {SCHEMA}.jobs "
                 f"where not exists (select 1 from {SCHEMA}._full_sync_seen as seen where seen.id = jobs.id) "
                 f"and delisted_at is null and {_in_scope(scope)} "
-                "and created_at >= make_timestamp(coalesce(?, -62135596800000000))",
+                "and created_at >= make_timestamp(coalesce(?, -62135596800000000)) order by created_at desc, id",
                 [since],
             )
         ]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.apiframe import records
 from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
+from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.frontier import Known, Unsettled
-from pipelines.apiframe.reading import Reading, is_searchable
+from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.settled import can_change
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def source_of(
                 Unsettled(identity, created_at, status, FAR, is_searchable(identity))
                 for identity, (created_at, status) in unsettled.items()
             ],
+            older_than=lambda created_at: [
+                identity
+                for identity, (at, _) in unsettled.items()
+                if (created_at is None or at < created_at) and is_searchable(identity)
+            ],
             settle_after=microseconds(chosen.settle_after),
             workers=chosen.workers,
             modalities=catalogue,
@@ -92,7 +98,7 @@ def source_of(
             yield records.to_arrow(batch.rows)
         if reading.clock_note:
             logging.getLogger(__name__).warning("%s", reading.clock_note)
-        for identity in reading.delisted:
+        for identity in reading.gone():
             unsettled.pop(identity, None)
         state |= {
             "started_at": reading.started_at,

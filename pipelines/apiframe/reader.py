@@ -7,6 +7,7 @@ stored with them. A 429 halves the connections in use; they come back one by one
 import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,19 @@ class Search:
 
 
 class Searches:
-    """The plan to look up jobs by id. `honoured` tells whether the API really searches: the first answer shows it."""
+    """The plan to look up jobs by id.
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    `found` and `absent` are the ids that were, and that twice were not. `honoured` tells whether the API searches:
+    not where it answers with another job, or does not find `listed`, a job that its list has shown just now.
+    """
+
+    def __init__(self, ids: Iterable[str], listed: str | None = None) -> None:
         self.honoured = True
-        self._ids = iter(ids)
+        self.found: set[str] = set()
+        self.absent: set[str] = set()
+        self._ids = deque(dict.fromkeys(ids))
+        self._listed = listed
+        self._missed: set[str] = set()  # answered with nothing once
         self._proven = False
         self._under_way = False
 
@@ -43,16 +52,29 @@ class Searches:
         """Return the next search; the first one goes alone."""
         if not self.honoured or (self._under_way and not self._proven):
             return None
+        listed = self._listed
+        if not self._ids and self._missed and not self.found and listed is not None and listed not in self._missed:
+            self._ids.append(listed)
         self._under_way = True
-        return next((Search({"search": identity}) for identity in self._ids), None)
+        return Search({"search": self._ids.popleft()}) if self._ids else None
 
     def apply(
         self, task: Search, positions: Sequence[Position], _kinds: Sequence[Kind], next_cursor: str | None
     ) -> None:
         """Take an answer. An id is one job on one page: an empty page that goes on is no proof of absence."""
         self._proven = True
-        if next_cursor is not None or any(identity != task.filters["search"] for _, identity in positions):
+        identity = task.filters["search"]
+        if next_cursor is not None or any(found != identity for _, found in positions):
             self.honoured = False
+        elif positions:
+            self.found.add(identity)
+        elif identity not in self._missed:
+            self._missed.add(identity)
+            self._ids.append(identity)
+        elif identity == self._listed:
+            self.honoured = False
+        else:
+            self.absent.add(identity)
 
     def refused(self, _task: Search) -> None:
         """Take the answer that the API does not search."""

@@ -1,18 +1,18 @@
 """The reading of one sync: everything that the frontier says has to be asked for, as batches of rows.
 
-Promises that it either ends having read all of it, or raises. Leaves storing to others, who find here what to
-keep with it: `started_at`, `high_water_mark`, `progress` and the jobs that the API no longer lists.
+Promises that it either ends having read all of it, or raises: an end of the list above known jobs is a
+contradiction, not a fact. Leaves storing to others, who find here what to keep with it: `started_at`,
+`high_water_mark`, `progress` and the jobs that the API no longer lists.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.apiframe import clock, frontier, reader, slices
+from pipelines.apiframe import clock, evidence, frontier, reader, slices
 from pipelines.apiframe.client import REFUSED, ApiError, Client, CursorRefusedError, Page
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.records import OPEN, Row, to_rows
@@ -41,6 +41,9 @@ class Reading:
     first page of a quiet account is enough. `unsettled` returns the jobs that can still change; it is told the time,
     since what was recorded by a clock that was ahead counts as now. `on_new` is called when the first page shows that
     there is something new.
+    `older_than` returns the jobs that the warehouse holds as listed below a createdAt (None: all), newest first;
+    `lately_delisted` those that are to be looked at again at a time, `delisted_with` all that were delisted when some
+    of them were. Where the list is walked, only `gone` asks the warehouse anything, so that it may load meanwhile.
     """
 
     def __init__(
@@ -52,6 +55,9 @@ class Reading:
         newer_than: Callable[[int], int] = lambda _: 0,
         open_jobs: Mapping[str, int] | None = None,
         is_known: Callable[[Sequence[tuple[int, str]]], bool] = lambda _: False,
+        older_than: Callable[[int | None], Sequence[str]] = lambda _: (),
+        lately_delisted: Callable[[int], Sequence[str]] = lambda _: (),
+        delisted_with: Callable[[Collection[str]], Iterable[Unsettled]] = lambda _: (),
         on_new: Callable[[], None] = lambda: None,
         settle_after: int,
         workers: int,
@@ -79,6 +85,18 @@ class Reading:
         self._newer_than = newer_than
         self._open_jobs = open_jobs or {}
         self._is_known = is_known
+        self._older_than = older_than
+        self._lately_delisted = lately_delisted
+        self._delisted_with = delisted_with
+        self._whole = whole
+        self._end: slices.End | None = None  # of the list, where it was come to
+        self._beyond: list[str] = []  # jobs that were listed beyond it
+        self._met: set[str] = set()  # in a list without order
+        self._at_end: set[tuple[int, str]] = set()  # on the last pages, which are asked for twice
+        self._listed: str | None = None  # a job that can be searched for and must be found
+        self._found: set[str] = set()  # by id
+        self._absent: set[str] = set()  # though searched for twice
+        self._delisted_before: set[str] = set()
         self._on_new = on_new
         self._on_page = on_page
         self._plan = slices.Slices([], workers=1)
@@ -122,7 +140,7 @@ class Reading:
         stretches = [top]
         if self.known and self.known.progress:
             stretches += slices.restore(self.known.progress, self.since)
-        self._plan = slices.Slices(stretches, workers=1 if self.quick else self.workers)
+        self._plan = slices.Slices(stretches, workers=1 if self.quick else self.workers, doubts=self._doubts)
 
     def _at_the_time(self, first: Page) -> Page:
         """Decide what time it is, for all that this sync records, and which jobs were unsettled until now."""
@@ -151,6 +169,35 @@ class Reading:
             yield Batch(rows, self._progress())
             raise
         yield Batch(rows, None)
+
+    def gone(self, unseen: Sequence[str] | None = None) -> list[str]:
+        """Return the jobs that the API no longer lists, once all batches were taken.
+
+        `unseen` are those that a reading of everything has not met. Raises UndocumentedError where the API still
+        knows what its list left out.
+        """
+        if unseen is None:
+            unseen = self._unmet(self._end) if self._end else []
+        evidence.require_gone(
+            self.client,
+            [*unseen, *self._beyond],
+            found=self._found,
+            absent=self._absent,
+            listed=self._listed,
+            whole=self._whole,
+        )
+        self.delisted = [job for job in dict.fromkeys([*self.delisted, *unseen]) if job not in self._delisted_before]
+        return self.delisted
+
+    def _doubts(self, end: slices.End) -> bool:
+        """Tell whether an end of the list has to be asked for again: not where it lies below all that is known."""
+        if self._walks or self.disordered or self.known is None or self._unmet(end):
+            return True
+        return end.last is not None and end.last > (self.known.high_water_mark or end.last - 1)
+
+    def _unmet(self, end: slices.End) -> list[str]:
+        """Return the jobs that are held as listed, but that a list with this end did not show."""
+        return [job for job in self._older_than(None if self.disordered else end.last) if job not in self._met]
 
     def _progress(self) -> list[dict[str, Any]] | None:
         return self._plan.progress(self.since) if self._walks else None
@@ -193,7 +240,8 @@ class Reading:
             elif frontier.was_quiet(known, self.settle_after):  # nothing new on the first page: it is enough
                 floor = max(floor, first.positions[-1][0] + 1)
                 top.below = slices.BELOW
-        top.floor = floor if self.since is None else max(floor, self.since)
+        if known.high_water_mark is not None:  # otherwise the list was never seen: an empty one may have been a lie
+            top.floor = floor if self.since is None else max(floor, self.since)
 
     def _walk(self) -> Iterator[Page]:
         barren = 0
@@ -205,13 +253,25 @@ class Reading:
                 ids.clear()  # without order nothing but jobs never seen shows that the list goes on
             ids |= found
             if barren >= EMPTY_PAGES:
+                self._plan.start_over()
                 raise slices.ListLoopsError(
                     f"the list brought nothing new for {EMPTY_PAGES} pages and says that it goes on; run again later"
                 )
             yield self._seen(page)
+        self._end = self._plan.end or self._end
+        self._beyond += self._plan.beyond
+        if self._plan.disordered:
+            self._met |= ids
 
     def _seen(self, page: Page) -> Page:
         self.jobs_read += len(page.jobs)
+        if page.next_cursor is None:
+            self.jobs_read -= len(self._at_end.intersection(page.positions))
+            self._at_end.update(page.positions)
+        if page.positions:  # the first page may have been an end that was none
+            self.high_water_mark = max(self.high_water_mark or page.positions[0][0], page.positions[0][0])
+        if self._listed is None:
+            self._listed = next((job for _, job in page.positions if evidence.is_searchable(job)), None)
         if self._remaining:
             for _, identity in page.positions:
                 self._remaining.pop(identity, None)
@@ -224,6 +284,8 @@ class Reading:
     def _look_up_the_rest(self) -> Iterator[Page]:
         """Look up the unsettled jobs that paging has not met: deeper ones, and those that should have come."""
         can_list = can_search = True
+        if not self._walks:
+            yield from self._look_again()
         while self._remaining:
             bottom = self._plan.bottom
             can_page = not self._resumes and bottom is not None and bottom.cursor is not None
@@ -234,7 +296,8 @@ class Reading:
             else:
                 deeper = list(self._remaining.values())
             if not deeper:  # neither on the pages where they belong nor, if so, found by id
-                yield from self._search([job.id for job in self._remaining.values() if job.searchable])
+                if can_search:
+                    yield from self._search([job.id for job in self._remaining.values() if job.searchable])
                 self.delisted += self._remaining
                 return
             if not can_page and not (can_search and any(job.searchable for job in deeper)):
@@ -253,26 +316,38 @@ class Reading:
                 can_list = False
                 yield from self._read_lists()
             elif step.action == "search":
-                can_search = yield from self._search(step.ids)
-                if can_search:
-                    for identity in step.ids:
-                        if self._remaining.pop(identity, None):
-                            self.delisted.append(identity)
+                searches = yield from self._search(step.ids)
+                can_search = searches.honoured
+                for identity in searches.absent if can_search else ():
+                    if self._remaining.pop(identity, None):
+                        self.delisted.append(identity)
             else:
                 assert bottom is not None  # noqa: S101 - there is something to go on from
                 part = slices.Slice(None, bottom.cursor, floor=step.down_to, last=bottom.last, pages=1)
                 yield from self._page_down(part)
 
     def _page_down(self, part: slices.Slice) -> Iterator[Page]:
-        self._plan = slices.Slices([part], workers=self.workers)
+        self._plan = slices.Slices([part], workers=self.workers, doubts=self._doubts)
         yield from self._walk()
 
-    def _search(self, ids: Iterable[str]) -> Generator[Page, None, bool]:
-        """Read jobs by id; returns whether the API really searches."""
-        searches = reader.Searches(ids)
+    def _search(self, ids: Iterable[str]) -> Generator[Page, None, reader.Searches]:
+        """Read jobs by id; returns what came of it."""
+        searches = reader.Searches(ids, self._listed)
         for page in reader.read(self.client, searches, 0 if self.quick else self.workers):
             yield self._seen(page)
-        return searches.honoured
+        if searches.honoured:
+            self._found |= searches.found
+            self._absent |= searches.absent
+        return searches
+
+    def _look_again(self) -> Iterator[Page]:
+        """Look whether jobs that were delisted of late have come back; where one has, at all that went with it."""
+        if ids := [job for job in self._lately_delisted(self.started_at) if evidence.is_searchable(job)]:
+            searches = yield from self._search(ids)
+            if back := searches.found & set(ids):
+                others = [job for job in self._delisted_with(back) if job.id not in searches.found]
+                self._delisted_before = {job.id for job in others}
+                self._remaining |= {job.id: job for job in others}
 
     def _read_lists(self) -> Iterator[Page]:
         """Read the lists of open jobs, QUEUED first: a job that moves on meanwhile is on both, never on neither."""
@@ -291,12 +366,3 @@ class Reading:
                 cursor = page.next_cursor
                 if cursor is None or any(job.get("status") != status for job in page.jobs):
                     break
-
-
-def is_searchable(identity: str) -> bool:
-    """Tell whether the API can search for this id: it takes nothing but UUIDs."""
-    try:
-        uuid.UUID(identity)
-    except ValueError:
-        return False
-    return True

@@ -2,7 +2,8 @@
 
 Promises that what was read is the whole range, whatever the server does with cursors: a slice counts as joined to
 the next one only when the jobs behind the seam were seen on both sides. Where anything does not hold, the earlier
-slice reads on through, which costs requests and loses nothing. `reader.py` fetches, in the order given here.
+slice reads on through, which costs requests and loses nothing. An end of the list counts once it was asked for
+twice, and what an earlier reading left counts once it was met again. `reader.py` fetches, in the order given here.
 
 A page cursor is a position in the list, so one that comes from a sparse *filtered* list (a seed) starts the
 unfiltered list thousands of jobs further down.
@@ -12,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from pipelines.apiframe.client import ApiError
 from pipelines.apiframe.records import FINAL
-from pipelines.errors import ApiframeWarehouseError
 
 Position = tuple[int, str]  # createdAt in microseconds, id
 Kind = tuple[Any, Any]  # model, status, as served: not always text
@@ -38,10 +39,18 @@ STRIKES = 4  # seams that may fail before cursors of other lists are distrusted
 LATE_SEEDS = 6
 RESTARTS = 3
 BELOW = 2  # jobs below the floor that end a slice: one alone may be misdated
+TAIL = 5  # jobs of a page by which it is known again
+END_ANSWERS = 4  # to a page at the end of the list, before two in a row have to agree
 
 
-class ListLoopsError(ApiframeWarehouseError):
-    """The list cannot be read to its end: a cursor comes round again, or is refused every time."""
+class ListLoopsError(ApiError):
+    """The list cannot be read to its end: it comes round again, is refused every time, or ends now here, now there."""
+
+
+class End(NamedTuple):
+    """Where the list ended: behind a job of this createdAt (None: it is empty)."""
+
+    last: int | None
 
 
 @dataclass(eq=False)
@@ -53,6 +62,11 @@ class Slice:
     floor: int | None = None  # ends below this createdAt; None: at the end of the list
     last: int | None = None  # createdAt of the last job read
     head: list[str] = field(default_factory=list)  # the first ids behind `start`
+    read_with: str | None = None  # the cursor of the last page read
+    tail: list[str] = field(default_factory=list)  # a few ids of that page
+    proven: bool = True  # False: an earlier reading left it, and its last page has yet to be met again
+    end: tuple[int | None, str | None] | None = None  # the job behind which the list ended, when it was last asked
+    end_answers: int = 0
     pages: int = 0
     least_pages: int = 1  # to be read before the floor counts: two show whether pages come in order
     below: int = 0  # jobs read that lie below the floor
@@ -83,13 +97,24 @@ class Slices:
 
     `next_task` gives the next page to fetch (None: wait for one that is under way, or `done`), `apply` takes its
     answer, `refused` an answer that the cursor is not taken. `disordered` is set where jobs did not come newest
-    first: the first slice then reads to the end of the list.
+    first: the first slice then reads to the end of the list. `doubts` tells whether an end of the list has to be asked
+    for once more before it is believed.
     """
 
-    def __init__(self, slices: Iterable[Slice], *, workers: int, chain_pages: int = CHAIN_PAGES) -> None:
+    def __init__(
+        self,
+        slices: Iterable[Slice],
+        *,
+        workers: int,
+        chain_pages: int = CHAIN_PAGES,
+        doubts: Callable[[End], bool] = lambda _: True,
+    ) -> None:
         self.slices = list(slices)
         self.workers = workers
         self.disordered = False
+        self.end: End | None = None  # of the list, where it was come to
+        self.beyond: list[str] = []  # jobs of this list that lie beyond its end: it contradicts itself
+        self._doubts = doubts
         self.bottom: Slice | None = None  # the slice that went deepest, with the cursor to go on from
         self._chain_pages = chain_pages
         self._is_long = False
@@ -113,12 +138,27 @@ class Slices:
         return not self.slices
 
     def progress(self, floor: int | None) -> list[dict[str, Any]]:
-        """Return the slices that are still to be read down to `floor`, as plain values; `restore` takes them."""
-        return [
-            {"start": part.start, "cursor": part.cursor, "last": part.last, "head": part.head}
+        """Return the slices that are still to be read down to `floor`, as plain values; `restore` takes them.
+
+        Each begins with the page that it has read last: its cursor led to jobs that are known, the one that the page
+        gave may lead anywhere.
+        """
+        parts = [
+            {
+                "start": part.start,
+                "cursor": part.read_with if part.tail else part.cursor,
+                "tail": part.tail,
+                "last": part.last,
+                "head": part.head,
+            }
             for part in self.slices
-            if part.floor == floor and part.cursor
+            if part.floor == floor
         ]
+        return [] if [part["cursor"] for part in parts] == [None] else parts  # the top alone: there is nothing to keep
+
+    def start_over(self) -> None:
+        """Forget what was read: it is no list."""
+        self.slices = [Slice(None, None, self.slices[-1].floor)] if self.slices else []
 
     def next_task(self) -> Task | None:
         """Return the next page to fetch."""
@@ -160,15 +200,22 @@ class Slices:
             self._distrust()
         elif task.slice in self.slices:
             self._distrust()
-            if task.slice is not self.slices[0]:
-                self._drop(task.slice)
-                return
-            self._restarts += 1
+            if task.slice.start is None:
+                self._restarts += 1
             if self._restarts > RESTARTS:
                 raise ListLoopsError("the API refuses its own page cursors again and again; run again later")
-            self.slices = [Slice(None, None, self.slices[-1].floor)]  # an expired cursor: start over
+            if task.slice is self.slices[0]:
+                self.start_over()  # an expired cursor: all are
+            else:
+                self._again(task.slice)
 
     def _read(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None) -> None:
+        ids = [identity for _, identity in positions]
+        if not part.proven and not set(part.tail) & set(ids):
+            self._again(part)
+            return
+        if not part.proven:
+            part.proven, part.last = True, None  # this page is the one that it came to
         if part.start and not part.pages and positions and not self._plausible(part, positions, kinds):
             self._distrust()
             self._drop(part)
@@ -178,19 +225,24 @@ class Slices:
         times = [time for time, _ in positions]
         if any(later > earlier for earlier, later in pairwise([*([] if part.last is None else [part.last]), *times])):
             self._read_in_disorder(part)
-        ids = [identity for _, identity in positions]
         if part.start and not part.head:
             part.head = ids[:HEAD]
         if part not in self.slices or self._joined(part, times, ids, next_cursor):
             return
+        if next_cursor is None and not self._is_end(part, positions):
+            return  # the same page is asked for again
+        part.end, part.end_answers = None, 0
         if times:
             part.last = times[-1]
+        if ids:
+            part.read_with, part.tail = part.cursor, ids[:: max(1, len(ids) // TAIL)]
         if next_cursor is None or self._at_floor(part, times):
             part.cursor = next_cursor
             self.bottom = part
             self._end(part, at_floor=next_cursor is not None)
             return
         if hash(next_cursor) in part.cursors:
+            self._again(part)  # where it went round is not known
             raise ListLoopsError(
                 "the list comes round again: the API gave the same page cursor twice; nothing was lost, run again"
             )
@@ -201,6 +253,25 @@ class Slices:
             self._patience -= 1
             if self._pages >= PROBE_FROM * self._chain_pages and self._patience < 0:
                 self._choose(part.cursor)
+
+    def _is_end(self, part: Slice, positions: Sequence[Position]) -> bool:
+        """Tell whether the list ends with a page that says so; otherwise it is to be asked for again."""
+        last, identity = positions[-1] if positions else (part.last, None)
+        if not self._doubts(End(last)):
+            return True
+        before, part.end = part.end, (last, identity)
+        part.end_answers += 1
+        if before != part.end and part.end_answers >= END_ANSWERS:
+            self._again(part)
+            raise ListLoopsError("the list of jobs ends now here, now there; nothing was lost, run again")
+        return before == part.end
+
+    def _again(self, part: Slice) -> None:
+        """Read a slice again from its start: what it has read leads nowhere."""
+        if part.start is None:
+            self.slices[self.slices.index(part)] = Slice(None, None, part.floor)
+        else:
+            self._drop(part)
 
     def _at_floor(self, part: Slice, times: Sequence[int]) -> bool:
         """Tell whether a slice has come down to its floor. A list out of order must not look as if it had."""
@@ -269,6 +340,12 @@ class Slices:
             own = next((place for place, other in enumerate(rest) if other.floor != part.floor), len(rest))
             rest = rest[own:]
         else:
+            self.end = End(part.last)
+            for other in rest:
+                if other.start and _is_below(other.start[0], part.last):
+                    self.beyond.append(other.start[1])
+                if other.last is not None and _is_below(other.last, part.last):
+                    self.beyond += other.tail
             rest = []
         self.slices = [*self.slices[: index + 1], *rest]
         self._settle(part)
@@ -366,9 +443,18 @@ class Slices:
         self._filters = None
 
 
+def _is_below(time: int, last: int | None) -> bool:
+    return last is None or time < last
+
+
 def _matches(kind: Kind, filters: Mapping[str, str]) -> bool:
     model, status = kind
     return bool(filters.get("model", model) == model and filters.get("status", status) == status)
+
+
+def can_restore(progress: Sequence[Mapping[str, Any]] | None) -> bool:
+    """Tell whether a reading can go on from this progress; an earlier version kept less, by which nothing is proven."""
+    return bool(progress) and all("tail" in part for part in progress or ())
 
 
 def restore(progress: Iterable[Mapping[str, Any]], floor: int | None) -> list[Slice]:
@@ -380,7 +466,10 @@ def restore(progress: Iterable[Mapping[str, Any]], floor: int | None) -> list[Sl
             floor=floor,
             last=part["last"],
             head=list(part["head"]),
-            pages=1 if part["last"] is not None else 0,
+            read_with=part["cursor"],
+            tail=list(part["tail"]),
+            proven=not part["tail"],
+            pages=1 if part["tail"] else 0,
         )
         for part in progress
     ]

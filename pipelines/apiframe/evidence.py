@@ -1,0 +1,67 @@
+"""Whether jobs that a list did not show are really gone: they are looked up by id before that becomes a fact.
+
+Promises that a list that was cut short is an error, and that jobs which were really deleted are not one for ever.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+
+from pipelines.apiframe import reader
+from pipelines.apiframe.client import Client, UndocumentedError
+
+SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
+
+
+def require_gone(
+    client: Client,
+    ids: Sequence[str],
+    *,
+    found: Collection[str],
+    absent: Collection[str],
+    listed: str | None,
+    whole: bool,
+) -> None:
+    """Raise UndocumentedError unless the API no longer knows these jobs, in order of their age.
+
+    `found` and `absent` are what was looked up by id already, `listed` is a job that the list has shown: where a
+    search does not find that one, it proves nothing. Where nothing can be proven, `whole`, a list that was asked for
+    from its top to its end, is believed, and any other is not.
+    """
+    if not ids:
+        return
+    contradicted = set(ids) & set(found)
+    sample = [identity for identity in spread(ids, SAMPLE) if is_searchable(identity)]
+    searches = reader.Searches([] if contradicted else [job for job in sample if job not in absent], listed)
+    for _ in reader.read(client, searches, 0):
+        pass
+    contradicted |= searches.found & set(sample)
+    jobs = "a job" if len(ids) == 1 else f"{len(ids):,} jobs"
+    if contradicted:
+        raise UndocumentedError(
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: "
+            "its list was cut short; nothing was taken for deleted, run again later"
+        )
+    proven = listed is not None and searches.honoured and bool(sample)
+    if not proven and not whole:
+        raise UndocumentedError(
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and it cannot be asked for them by id: "
+            "run again later; if they were really deleted, sync --full takes its word for it"
+        )
+
+
+def spread(ids: Sequence[str], most: int) -> list[str]:
+    """Return the first, the last and some between."""
+    if len(ids) <= most:
+        return list(ids)
+    return [ids[place * (len(ids) - 1) // (most - 1)] for place in range(most)]
+
+
+def is_searchable(identity: str) -> bool:
+    """Tell whether the API can search for this id: it takes nothing but UUIDs."""
+    try:
+        uuid.UUID(identity)
+    except ValueError:
+        return False
+    return True
