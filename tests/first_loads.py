@@ -33,7 +33,18 @@ from pipelines.sandbox import Request, Sandbox
 
 WORKERS = 8
 CURSORS = ("position", "position", "offset", "bound", "keeps_filter", "restart", "second")
-PASSING = ("500", "429", "truncated", "reset", "html", "missing_cursor", "repeated_cursor", "empty_page")
+FAULTS: dict[str, dict[str, Any]] = {
+    "500": {},
+    "429": {"retry_after": 0},
+    "truncated": {},
+    "reset": {},
+    "html": {},
+    "missing_cursor": {},
+    "repeated_cursor": {"back": 1},
+    "empty_page": {},
+    "early_end": {},
+    "empty_end": {},
+}
 MOST_RUNS = 12  # of one load: kills, and errors that say "run again"
 HOUR = 3600 * 10**6
 STATUSES = (None, "QUEUED", "PROCESSING", "COMPLETED", "FAILED", "PAUSED")
@@ -78,7 +89,7 @@ class Load:
             cursors=draw.choice(CURSORS),
             order=draw.choice(["newest"] * 8 + ["oldest", "shuffled"]),
             kills=tuple(draw.randint(1, pages + 20) for _ in range(draw.randint(0, 4))),
-            faults=tuple((draw.choice(PASSING), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
+            faults=tuple((draw.choice(sorted(FAULTS)), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
             forgets=draw.choice([0, 0, 0, draw.randint(1, 2 * pages)]),
             busy=draw.choice([0.0, 0.2, 1.0]),
             rows=draw.choice([(100, 500), (500, 2_000), (5_000, 125_000)]),
@@ -225,8 +236,7 @@ def play(load: Load) -> tuple[list[str], str]:
         life = Life(api, load)
         api.cursors, api.order = load.cursors, load.order
         for kind, after in load.faults:
-            options: dict[str, Any] = {"retry_after": 0} if kind == "429" else {}
-            api.fault(kind, 1, after, **options)
+            api.fault(kind, 1, after, **FAULTS[kind])
         why: str | None = "not begun"
         kills = list(load.kills)
         while why and runs < MOST_RUNS:
