@@ -168,7 +168,7 @@ def test_one_job_out_of_order_is_seen_and_everything_is_read(place: int) -> None
     played = Played(api).to_end()
     assert played.plan.disordered
     assert not played.missing()
-    assert played.requests <= 1.3 * 30 + 8
+    assert played.requests <= 1.3 * 30 + 10
 
 
 @pytest.mark.usefixtures("dense")
@@ -208,7 +208,7 @@ def test_filters_that_are_ignored_cost_a_request() -> None:
     api.ignore_filters = True
     played = Played(api).to_end()
     assert played.jobs == by_id(api)
-    assert played.requests <= 30 + 1
+    assert played.requests <= 30 + 1 + 1
 
 
 def test_jobs_that_are_all_of_one_kind_are_read_one_page_after_the_other() -> None:
@@ -228,7 +228,7 @@ def test_a_server_that_skips_jobs_behind_a_foreign_cursor_is_found_out_at_the_se
     played = Played(api, seed=seed).to_end()
     assert played.jobs == by_id(api)
     assert played.filtered
-    assert played.requests <= 2 * 30
+    assert played.requests <= 2 * 30 + 4
 
 
 @pytest.mark.usefixtures("dense")
@@ -406,8 +406,73 @@ def test_progress_with_cursors_that_were_forgotten_means_starting_over() -> None
 
 def test_progress_is_of_the_stretch_that_is_asked_for() -> None:
     plan = Slices([Slice(None, "recent", 7, 9), Slice((5, "a"), "old", None, 4), Slice((3, "b"), None)], workers=1)
-    assert [part["cursor"] for part in plan.progress(None)] == ["old"]
+    assert [part["cursor"] for part in plan.progress(None)] == ["old", None]
     assert [part["cursor"] for part in plan.progress(7)] == ["recent"]
+
+
+def resumed() -> tuple[Slices, Task]:
+    """A reading of two pages, gone on with: the second was read with cursor "a"."""
+    first = Slices(top(), workers=1)
+    for ids, following in ((range(99, 89, -1), "a"), (range(89, 79, -1), "b")):
+        task = first.next_task()
+        assert task
+        first.apply(task, *page(*ids), following)
+    plan = Slices(restore(json.loads(json.dumps(first.progress(None))), None), workers=1)
+    task = plan.next_task()
+    assert task
+    return plan, task
+
+
+def test_a_reading_goes_on_with_the_page_that_it_read_last_and_the_cursor_that_this_gives_now() -> None:
+    plan, task = resumed()
+    assert task.cursor == "a"
+    plan.apply(task, *page(*range(91, 81, -1)), "c")  # two jobs were born meanwhile, and cursors are offsets
+    following = plan.next_task()
+    assert following
+    assert following.cursor == "c"
+    plan.apply(following, *page(80), None)
+    assert not plan.disordered
+
+
+@pytest.mark.parametrize(("ids", "following"), [(range(50, 40, -1), "c"), ([], None), ([], "c")])
+def test_a_cursor_that_leads_elsewhere_than_it_did_is_not_gone_on_with(
+    ids: Sequence[int], following: str | None
+) -> None:
+    plan, task = resumed()
+    plan.apply(task, *page(*ids), following)
+    again = plan.next_task()
+    assert again
+    assert again.cursor is None, "from the top"
+
+
+def test_a_lower_slice_whose_cursor_leads_elsewhere_is_read_by_the_one_above_it() -> None:
+    plan, first, second = two_slices([79, 78, 77])
+    plan.apply(Task(first, None), *page(99, 98), "a1")
+    plan.apply(Task(first, "a1"), *page(97, 96), "a2")
+    plan = Slices(restore(plan.progress(None), None), workers=2)
+    first, second = plan.slices
+    plan.apply(Task(second, "s0"), *page(50, 49), "s1")
+    assert plan.slices == [first]
+
+
+def test_the_progress_of_an_earlier_version_is_not_gone_on_with() -> None:
+    assert not slices.can_restore([{"start": None, "cursor": "a", "last": 80, "head": []}])
+    assert not slices.can_restore([])
+    assert not slices.can_restore(None)
+    assert slices.can_restore(resumed()[0].progress(None))
+
+
+def test_where_a_cursor_comes_round_again_that_slice_is_read_again_from_its_start() -> None:
+    plan, first, second = two_slices([79, 78, 77])
+    plan.apply(Task(first, None), *page(99, 98), "a1")
+    plan.apply(Task(second, "s1"), *page(76, 75), "s2")
+    with pytest.raises(ListLoopsError):
+        plan.apply(Task(second, "s2"), *page(74, 73), "s1")
+    assert plan.slices == [first]
+    plan.apply(Task(first, "a1"), *page(97, 96), "a2")
+    with pytest.raises(ListLoopsError):
+        plan.apply(Task(first, "a2"), *page(95, 94), "a1")
+    assert not slices.can_restore(plan.progress(None))
 
 
 # Seams, page by page
@@ -434,7 +499,8 @@ def test_a_seam_that_shows_the_same_jobs_on_both_sides_joins_the_slices() -> Non
     plan.apply(Task(first, None), *page(82, 81, 80, 79, 78, 77), "a1")
     assert plan.slices == [second]
     assert second.start is None
-    plan.apply(Task(second, "s1"), *page(75), None)
+    for _ in range(2):  # an end is asked for twice
+        plan.apply(Task(second, "s1"), *page(75), None)
     assert plan.done
 
 
@@ -472,7 +538,8 @@ def test_a_slice_that_came_to_the_end_of_the_list_first_is_joined_and_not_read_a
     behind: list[int], next_cursor: str | None
 ) -> None:
     plan, first, second = two_slices([])
-    plan.apply(Task(second, "s0"), *page(*behind), None)
+    for _ in range(2):
+        plan.apply(Task(second, "s0"), *page(*behind), None)
     assert not plan.done
     plan.apply(Task(first, None), *page(82, 81, 80, *behind), next_cursor)
     assert plan.done
@@ -480,7 +547,8 @@ def test_a_slice_that_came_to_the_end_of_the_list_first_is_joined_and_not_read_a
 
 def test_a_slice_that_came_to_the_end_first_but_shows_other_jobs_is_read_through() -> None:
     plan, first, second = two_slices([])
-    plan.apply(Task(second, "s0"), *page(78, 77, 76), None)
+    for _ in range(2):
+        plan.apply(Task(second, "s0"), *page(78, 77, 76), None)
     plan.apply(Task(first, None), *page(82, 81, 80, 79, 78, 77), "a1")
     assert plan.slices == [first]
     assert plan.next_task() == Task(first, "a1")
@@ -520,10 +588,50 @@ def test_a_first_page_that_is_filtered_still_is_dropped() -> None:
     assert plan.slices == [first]
 
 
-def test_an_end_of_the_list_above_a_slice_ends_that_too() -> None:
-    plan, first, _ = two_slices([79, 78, 77])
+def test_an_end_of_the_list_above_a_slice_is_asked_for_again() -> None:
+    plan, first, second = two_slices([79, 78, 77])
     plan.apply(Task(first, None), *page(99, 98), None)
+    assert plan.slices == [first, second]
+    assert plan.next_task() == Task(first, None)
+    assert plan.next_task() == Task(second, "s1")
+    plan.apply(Task(first, None), *page(99, 98), "a1")  # it was none
+    assert plan.slices == [first, second]
+    assert (plan.end, plan.beyond) == (None, [])
+
+
+def test_an_end_above_a_slice_that_stays_names_the_jobs_that_lie_beyond_it() -> None:
+    plan, first, _ = two_slices([79, 78, 77])
+    for _ in range(2):
+        plan.apply(Task(first, None), *page(99, 98), None)
     assert plan.done
+    assert plan.end == (98,)
+    assert plan.beyond == ["80", "79", "78", "77"]
+
+
+def test_an_end_counts_when_two_answers_in_a_row_agree() -> None:
+    plan = Slices(top(), workers=1)
+    for ends in ([], [9, 8, 7], [9, 8], [9, 8]):
+        task = plan.next_task()
+        assert task == Task(plan.slices[0], None)
+        plan.apply(task, *page(*ends), None)
+    assert plan.done
+    assert plan.end == (8,)
+
+
+def test_an_end_that_is_now_here_now_there_is_an_error() -> None:
+    plan = Slices(top(), workers=1)
+    for ends in ([9, 8], [9], [9, 8]):
+        plan.apply(Task(plan.slices[0], None), *page(*ends), None)
+    with pytest.raises(ListLoopsError, match="now here, now there"):
+        plan.apply(Task(plan.slices[0], None), *page(9), None)
+
+
+def test_an_end_that_is_not_doubted_is_believed_at_once() -> None:
+    asked: list[slices.End] = []
+    plan = Slices(top(), workers=1, doubts=lambda end: bool(asked.append(end)))
+    plan.apply(Task(plan.slices[0], None), *page(9, 8), None)
+    assert plan.done
+    assert asked == [(8,)]
 
 
 def test_a_cursor_that_comes_round_again_is_an_error() -> None:

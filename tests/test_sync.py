@@ -1,5 +1,6 @@
 """Promises 1, 2 and 5: after a sync the warehouse holds what the API serves, for few requests."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
+from pipelines.apiframe.client import ApiError
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.protocol import Refused
@@ -615,3 +617,201 @@ def test_jobs_that_a_failed_sync_had_stored_are_counted_by_the_next(api: Sandbox
     api.clear_faults()
     assert sync(here).run.jobs_new == 250
     assert sum(run["jobs_new"] for run in runs(here.path)) == len(api.listing())
+
+
+# Contradictions: what a list leaves out is held against what is known
+
+
+def refused(settings: Settings, words: str, **how: Any) -> None:
+    """Sync in vain: one line with these words, exit code 1, and readers see what they saw."""
+    before = settings.path.read_bytes()
+    with pytest.raises(ApiError, match=words) as problem:
+        sync(settings, **how)
+    assert (problem.value.exit_code, "\n" in str(problem.value)) == (1, False)
+    assert settings.path.read_bytes() == before
+
+
+def come_back(api: Sandbox, ids: list[str]) -> None:
+    """Deleted jobs are listed again."""
+    world = api._world
+    rows = {world.id(row): row for row in range(len(world.created))}
+    for job in ids:
+        world._gone[rows[job]] = 0
+        world._list(rows[job])
+
+
+def delisted(settings: Settings) -> set[str]:
+    return {job for job, row in stored(settings.path).items() if row["delisted_at"] is not None}
+
+
+@pytest.mark.parametrize("kind", ["early_end", "empty_end"])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_an_end_that_was_none_is_asked_for_again(api: Sandbox, here: Settings, kind: str, after: int) -> None:
+    api.add(380)
+    api.fault(kind, after=after)
+    assert sync(here).run.jobs_new == 380
+    assert (stale(here.path, api), delisted(here)) == ({}, set())
+    assert len(api.requests) <= 4 + 2
+
+
+@pytest.mark.parametrize("kind", ["early_end", "empty_end"])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_the_end_of_a_first_load_is_asked_for_twice(settings_for: Make, kind: str, after: int) -> None:
+    with Sandbox(jobs=250, days=20) as api:
+        chosen = settings_for(api)
+        api.fault(kind, after=after)
+        outcome = sync(chosen)
+        assert stale(chosen.path, api) == {}
+        assert (outcome.jobs, outcome.run.high_water_mark) == (250, microseconds(api.listing()[0]["createdAt"]))
+        assert api.count() <= 3 + 2
+
+
+def test_a_list_that_stays_cut_short_is_an_error_and_no_job_is_lost(api: Sandbox, here: Settings) -> None:
+    born = api.add(250)
+    cut = datetime.fromisoformat(api.listing()[120]["createdAt"])
+    api.fault("early_end", None, before=cut)
+    refused(here, "leaves out .* known to exist, and finds .* by its id: its list was cut short")
+    refused(here, "cut short", full=True)
+    api.clear_faults()
+    sync(here)
+    assert (stale(here.path, api), delisted(here)) == ({}, set())
+    assert set(born) <= stored(here.path).keys()
+
+
+def test_a_first_load_that_shows_less_than_was_known_is_an_error(
+    api: Sandbox, here: Settings, settings_for: Make
+) -> None:
+    team = settings_for(api, scope="team")
+    api.fault("early_end", None, before=datetime.fromisoformat(api.listing("team")[110]["createdAt"]))
+    refused(team, "cut short")
+    api.clear_faults()
+    sync(team)
+    assert stale(team.path, api, "team") == {}
+
+
+def test_an_account_that_looks_empty_is_not_believed_before_a_person_says_so(api: Sandbox, here: Settings) -> None:
+    api.fault("empty_end", None)
+    refused(here, "leaves out 250 jobs known to exist, and it cannot be asked for them by id: .* sync --full")
+    api.clear_faults()
+    assert sync(here).run.requests == 1
+    api.delete([job["id"] for job in api.listing()])
+    refused(here, "sync --full")
+    assert sync(here, full=True).delisted == 250
+    assert sync(here).run.requests == 1, "an empty account is idle"
+
+
+def test_jobs_that_were_really_purged_are_delisted_and_cost_nothing_from_then_on(settings_for: Make) -> None:
+    with Sandbox(jobs=90, days=20) as api:
+        api.advance(timedelta(hours=30))
+        chosen = settings_for(api)
+        sync(chosen)
+        old = [job["id"] for job in api.listing()[60:]]
+        api.delete(old)
+        outcome = sync(chosen)
+        assert outcome.delisted == 30
+        assert outcome.run.requests <= 2 + 2 * 5 + 1, "the page again, five by id twice, one that must be found"
+        assert delisted(chosen) == set(old)
+        assert sync(chosen).run.requests == 1
+
+
+def test_purged_jobs_that_cannot_be_searched_for_wait_for_a_full_sync(settings_for: Make) -> None:
+    with Sandbox(jobs=20, days=20) as api:
+        api.advance(timedelta(hours=30))
+        ids = [job["id"] for job in api.listing()]
+        for number, job in enumerate(ids):
+            api.put(job, id=f"job-{number}")
+        chosen = settings_for(api)
+        sync(chosen)
+        api.delete(ids[17:])
+        refused(chosen, "sync --full")
+        assert sync(chosen, full=True).delisted == 3
+        assert sync(chosen).run.requests == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, None])
+def test_a_search_that_finds_nothing_delists_nothing_unless_it_finds_what_is_listed(
+    settings_for: Make, times: int | None
+) -> None:
+    with Sandbox(jobs=400, days=20) as api:
+        api.advance(timedelta(days=13))
+        old = api.add(1, status="PROCESSING", created_at=ago(api, days=20))[0]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.put(old, progress=77)
+        api.fault("empty_end", times, after=1)
+        with contextlib.suppress(ApiError):
+            sync(chosen)
+        api.clear_faults()
+        assert delisted(chosen) == set()
+        sync(chosen)
+        assert stale(chosen.path, api) == {}
+
+
+def test_old_open_jobs_are_not_delisted_by_one_empty_answer(api: Sandbox, here: Settings) -> None:
+    old = [api.add(1, status="PROCESSING", created_at=ago(api, days=days))[0] for days in range(2, 7)]
+    sync(here, full=True)
+    for job in old:
+        api.put(job, progress=31)
+    api.fault("empty_end")
+    sync(here)
+    assert (stale(here.path, api), delisted(here)) == ({}, set())
+
+
+@pytest.mark.parametrize("hours", [1.1, 25, 7 * 24 + 1])
+def test_a_job_that_comes_back_is_listed_again_and_up_to_date_however_old(settings_for: Make, hours: float) -> None:
+    with Sandbox(jobs=400, days=20) as api:
+        api.advance(timedelta(days=13))
+        old = [api.add(1, status="PROCESSING", created_at=ago(api, days=20 + i))[0] for i in range(14)]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.delete(old)
+        assert sync(chosen).delisted == 14
+        assert sync(chosen).run.requests == 1
+        api.advance(timedelta(hours=hours - 0.2))
+        sync(chosen)
+        come_back(api, old)
+        api.finish(old, "FAILED")
+        assert sync(chosen).run.requests == 1, "between the marks an idle account costs one request"
+        api.advance(timedelta(hours=0.2))
+        sync(chosen)
+        assert (stale(chosen.path, api), delisted(chosen)) == ({}, set())
+        sync(chosen)
+        api.advance(timedelta(hours=2))
+        sync(chosen)
+        assert sync(chosen).run.requests == 1
+
+
+def test_delisted_jobs_that_stay_away_are_looked_at_three_times_in_a_week(settings_for: Make) -> None:
+    with Sandbox(jobs=400, days=20) as api:
+        api.advance(timedelta(days=13))
+        old = [api.add(1, status="PROCESSING", created_at=ago(api, days=20 + i))[0] for i in range(14)]
+        chosen = settings_for(api)
+        sync(chosen)
+        api.delete(old)
+        sync(chosen)
+        prices = []
+        for _ in range(9 * 24):
+            api.advance(timedelta(hours=1.01))
+            prices.append(sync(chosen).run.requests)
+        assert sum(price > 1 for price in prices) == 3
+        assert max(prices) <= 1 + 2 * 10 + 1
+        assert delisted(chosen) == set(old)
+
+
+def test_a_job_that_moved_to_the_team_is_delisted_once(api: Sandbox, here: Settings, settings_for: Make) -> None:
+    team = settings_for(api, scope="team")
+    sync(team)
+    job = api.listing()[130]["id"]
+    world = api._world
+    row = world.row(job)
+    world._unlist(row)
+    world.owner[row] = 1 - world.owner[row]
+    world._list(row)
+    assert job not in {job["id"] for job in api.listing()}
+    assert sync(here, full=True).delisted == 1
+    sync(team, full=True)
+    for _ in range(2):
+        assert stored(here.path)[job]["scope"] == "team"
+        assert sync(here, full=True).delisted == 0
+        assert sync(team, full=True).drifted == 0
+    assert delisted(here) == set()

@@ -143,7 +143,7 @@ class Slices:
         Each begins with the page that it has read last: its cursor led to jobs that are known, the one that the page
         gave may lead anywhere.
         """
-        parts = [
+        return [
             {
                 "start": part.start,
                 "cursor": part.read_with if part.tail else part.cursor,
@@ -154,7 +154,6 @@ class Slices:
             for part in self.slices
             if part.floor == floor
         ]
-        return [] if [part["cursor"] for part in parts] == [None] else parts  # the top alone: there is nothing to keep
 
     def start_over(self) -> None:
         """Forget what was read: it is no list."""
@@ -257,7 +256,7 @@ class Slices:
     def _is_end(self, part: Slice, positions: Sequence[Position]) -> bool:
         """Tell whether the list ends with a page that says so; otherwise it is to be asked for again."""
         last, identity = positions[-1] if positions else (part.last, None)
-        if not self._doubts(End(last)):
+        if self.end == End(last) or not self._doubts(End(last)):  # another slice has found it there too
             return True
         before, part.end = part.end, (last, identity)
         part.end_answers += 1
@@ -454,7 +453,8 @@ def _matches(kind: Kind, filters: Mapping[str, str]) -> bool:
 
 def can_restore(progress: Sequence[Mapping[str, Any]] | None) -> bool:
     """Tell whether a reading can go on from this progress; an earlier version kept less, by which nothing is proven."""
-    return bool(progress) and all("tail" in part for part in progress or ())
+    parts = progress or ()
+    return any(part["cursor"] for part in parts) and all("tail" in part for part in parts)
 
 
 def restore(progress: Iterable[Mapping[str, Any]], floor: int | None) -> list[Slice]:
