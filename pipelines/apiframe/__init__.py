@@ -64,7 +64,7 @@ def source_of(
     def read(client: Client) -> Iterator[pa.Table]:
         scopes = dlt.current.resource_state("jobs").setdefault("scopes", {})
         state = scopes.setdefault(chosen.scope, {})
-        account, seal = whose(client, scopes)
+        account, seal = _whose(client, chosen.require_key(), scopes)
         known = Known(state["started_at"], state["high_water_mark"]) if state else None
         unsettled = state.get("unsettled", {})
         try:
@@ -108,14 +108,16 @@ def source_of(
             "seal": seal,
         }
 
-    def whose(client: Client, scopes: Mapping[str, Mapping[str, Any]]) -> tuple[Account, str | None]:
-        own = scopes[chosen.scope]
-        recorded = Account()
-        for each in (own, *scopes.values()):
-            recorded = recorded.completed(Account(*each.get("account", ())))
-        return verify(client, chosen.require_key(), recorded, own.get("seal"), "what this pipeline has loaded")
-
     return jobs_source(tables)
+
+
+def _whose(client: Client, key: str, scopes: Mapping[str, Mapping[str, Any]]) -> tuple[Account, str | None]:
+    """Return the account of the key and its seal; `scopes` is what dlt's state holds."""
+    own = scopes[client.scope]
+    recorded = Account()
+    for each in (own, *scopes.values()):
+        recorded = recorded.completed(Account(*each.get("account", ())))
+    return verify(client, key, recorded, own.get("seal"), "what this pipeline has loaded")
 
 
 def jobs_source(

@@ -53,6 +53,7 @@ def copy(settings: Settings, *, wait: float = 60) -> Copied:
             target.record(*runs)
             target.create_views(settings.timezone, settings.project / ".dlt" / "error_classes.csv")
             target.publish()
+            target.keep_seal(source.seal())
         return Copied(str(target.place), source.totals().jobs, len(runs))
 
 

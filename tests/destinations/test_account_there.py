@@ -69,4 +69,4 @@ def test_what_can_still_change_is_the_same_there(settings_for: Make) -> None:
         with warehouse.lock(10), warehouse.open():
             found = {job.id for job in warehouse.unsettled("user", run.started_at, hour)}
         assert found == {row.id for row in rows if can_change(row, run.started_at, hour)}
-        assert len(found) > 4
+        assert len(found) >= 4
