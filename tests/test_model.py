@@ -185,10 +185,19 @@ class Account(RuleBasedStateMachine):
         self.in_spite_of_it(full)
 
     @precondition(lambda self: self.ends_are_known())
-    @rule(after=st.integers(0, 5), times=st.sampled_from([2, 3, None]), full=st.booleans())
-    def synced_where_pages_end_the_list(self, after: int, times: int | None, full: bool) -> None:
+    @rule(
+        order=st.sampled_from([("early_end", 2), ("early_end", 3), ("early_end", None), ("empty_end", None)]),
+        after=st.integers(0, 5),
+    )
+    def synced_where_pages_end_the_list(self, order: tuple[str, int | None], after: int) -> None:
+        self.api.fault(*order, after)
+        self.in_spite_of_it()
+
+    @precondition(lambda self: self.ends_are_known())
+    @rule(times=st.sampled_from([2, None]), after=st.integers(0, 5))
+    def synced_in_full_where_pages_end_the_list(self, times: int | None, after: int) -> None:
         self.api.fault("early_end", times, after)
-        self.in_spite_of_it(full)
+        self.in_spite_of_it(full=True)
 
     @precondition(lambda self: self.ends_are_known())
     @rule(depth=st.floats(0, 1), full=st.booleans())
