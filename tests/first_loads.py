@@ -92,7 +92,7 @@ class Load:
             faults=tuple((draw.choice(sorted(FAULTS)), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
             forgets=draw.choice([0, 0, 0, draw.randint(1, 2 * pages)]),
             busy=draw.choice([0.0, 0.2, 1.0]),
-            rows=draw.choice([(100, 500), (500, 2_000), (5_000, 125_000)]),
+            rows=draw.choice([(100, 2_000), (1_000, 5_000), (5_000, 125_000)]),
             distance=draw.choice([4, slices.LEAST_DISTANCE]),
             rest=timedelta(minutes=draw.choice([0, 5, 26 * 60])),
         )
