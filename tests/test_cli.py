@@ -12,7 +12,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def api() -> Iterator[Sandbox]:
-    with Sandbox(jobs=130, days=5) as api:
+    # It ends at the real time: the command runs in a process of its own, with this machine's clock.
+    with Sandbox(jobs=130, days=5, now=datetime.now(UTC) - timedelta(hours=30)) as api:
         api.advance(timedelta(hours=30))
         yield api
 

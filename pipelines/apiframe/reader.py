@@ -44,6 +44,7 @@ class Searches:
         self.absent: set[str] = set()
         self._ids = deque(dict.fromkeys(ids))
         self._listed = listed
+        self._control = [] if listed is None else [listed]
         self._missed: set[str] = set()  # answered with nothing once
         self._proven = False
         self._under_way = False
@@ -52,9 +53,8 @@ class Searches:
         """Return the next search; the first one goes alone."""
         if not self.honoured or (self._under_way and not self._proven):
             return None
-        listed = self._listed
-        if not self._ids and self._missed and not self.found and listed is not None and listed not in self._missed:
-            self._ids.append(listed)
+        if not self._ids and self._missed and not self.found and self._control:
+            self._ids.append(self._control.pop())
         self._under_way = True
         return Search({"search": self._ids.popleft()}) if self._ids else None
 
