@@ -63,11 +63,14 @@ class Account(RuleBasedStateMachine):
         days=st.sampled_from([1, 20]),
         seed=st.integers(0, 3),
         idle=st.sampled_from([0, 3, 200]),
+        stuck=st.sampled_from([0, 0, 6]),
         batch=st.sampled_from([100, 5000]),
     )
-    def account(self, jobs: int, days: int, seed: int, idle: int, batch: int) -> None:
+    def account(self, jobs: int, days: int, seed: int, idle: int, stuck: int, batch: int) -> None:
         self.random = random.Random(f"{jobs} {seed}")
         self.api = Sandbox(jobs=jobs, days=days, seed=seed, now=NOW).start()
+        for age in range(stuck):  # far below what is new
+            self.api.add(1, status="PROCESSING", created_at=NOW - timedelta(days=days * age / 3))
         self.api.advance(timedelta(hours=idle))
         self.key = self.api.api_key
         self.stranger = Sandbox(jobs=130, days=days, seed=99, now=NOW)
@@ -127,7 +130,8 @@ class Account(RuleBasedStateMachine):
     )
     def unsettled_jobs_change(self, count: int, fields: dict[str, Any]) -> None:
         ids = [job["id"] for job in self.unsettled()]
-        for job in self.random.sample(ids, min(count, len(ids))):
+        # The oldest as often as any: the newest are read again anyway.
+        for job in self.random.choice([ids[-count:], self.random.sample(ids, min(count, len(ids)))]):
             self.api.put(job, **fields)
 
     @rule(count=st.sampled_from([1, 3]))
