@@ -187,7 +187,7 @@ def test_a_first_load_that_failed_goes_on_where_it_was(api: Sandbox, settings_fo
     api.requests.clear()
     outcome = sync(chosen)
     assert "went on where" in outcome.notes[0]
-    assert api.count() <= 4 < 5, "five pages from scratch; the first again, for what is new"
+    assert api.count() <= 5, "the first again, for what is new, the one read last, two more, and the end once more"
     assert stale(chosen.path, api) == {}
 
 
@@ -201,6 +201,38 @@ def test_jobs_that_changed_while_a_first_load_was_cut_short_are_read_again(api: 
     api.advance(timedelta(hours=5))
     api.finish(fresh)
     api.add(230)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("lie", ["goes round", "goes nowhere", "skips", "ends"])
+def test_a_first_load_does_not_go_on_from_a_cursor_that_was_a_lie(
+    api: Sandbox, settings_for: Make, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third page of five gives a wrong cursor, and what it leads to is no better. Then the truth is told."""
+    chosen = settings_for(api)
+    true_page = api._page
+    given: list[str] = []
+
+    def page(query: dict[str, str], *of: Any) -> Any:
+        if lie == "ends" and query.get("cursor") == "wrong":
+            return {"jobs": [], "nextCursor": None, "hasMore": False}
+        if query.get("cursor") == "wrong":
+            query = query | {"cursor": given[-1] if lie == "skips" else given[0]}
+        answer = true_page(query, *of)
+        given.append(answer["nextCursor"])
+        if len(given) == 3 and lie != "goes round":
+            answer["nextCursor"] = "wrong"
+        elif len(given) == 4:
+            answer["nextCursor"] = {"goes round": given[1], "skips": given[-1]}.get(lie, "wrong")
+        return answer
+
+    monkeypatch.setattr(api, "_page", page)
+    api.fault("500", None, after=4)  # whatever it makes of that
+    fails(chosen)
+    api.clear_faults()
+    monkeypatch.setattr(api, "_page", true_page)
     sync(chosen)
     assert stale(chosen.path, api) == {}
 

@@ -91,7 +91,7 @@ class Reading:
         self._whole = whole
         self._end: slices.End | None = None  # of the list, where it was come to
         self._beyond: list[str] = []  # jobs that were listed beyond it
-        self._met: set[str] = set()  # in a list without order
+        self._met: set[str] = set()  # on the list, where it is not walked
         self._at_end: set[tuple[int, str]] = set()  # on the last pages, which are asked for twice
         self._listed: str | None = None  # a job that can be searched for and must be found
         self._found: set[str] = set()  # by id
@@ -197,6 +197,8 @@ class Reading:
 
     def _unmet(self, end: slices.End) -> list[str]:
         """Return the jobs that are held as listed, but that a list with this end did not show."""
+        if self.disordered and self._walks:
+            return []  # where one of them belongs is not known
         return [job for job in self._older_than(None if self.disordered else end.last) if job not in self._met]
 
     def _progress(self) -> list[dict[str, Any]] | None:
@@ -220,6 +222,7 @@ class Reading:
                 raise page
             if (task := self._plan.next_task()) is None:  # the range ends with the first page
                 break
+            self._met |= {identity for _, identity in page.positions}
             self._plan.apply(task, page.positions, reader.kinds(page), page.next_cursor)
             yield self._seen(page)
         yield from self._walk()
@@ -252,6 +255,8 @@ class Reading:
             if not self._plan.disordered:
                 ids.clear()  # without order nothing but jobs never seen shows that the list goes on
             ids |= found
+            if not self._walks:
+                self._met |= found
             if barren >= EMPTY_PAGES:
                 self._plan.start_over()
                 raise slices.ListLoopsError(
@@ -260,8 +265,6 @@ class Reading:
             yield self._seen(page)
         self._end = self._plan.end or self._end
         self._beyond += self._plan.beyond
-        if self._plan.disordered:
-            self._met |= ids
 
     def _seen(self, page: Page) -> Page:
         self.jobs_read += len(page.jobs)
