@@ -223,9 +223,11 @@ class Account(RuleBasedStateMachine):
     @rule(
         whose=st.sampled_from(["the API's", "this machine's"]),
         hours=st.sampled_from([-400 * 24, -48, -3, 3, 48, 400 * 24]),
+        ends=st.floats(0, 1),
     )
-    def synced_with_a_wrong_clock(self, whose: str, hours: int) -> None:
-        """It may cost requests, never a job."""
+    def synced_with_a_wrong_clock(self, whose: str, hours: int, ends: float) -> None:
+        """It may cost requests, never a job: those least that have just ended."""
+        self.open_jobs_end(ends, "COMPLETED")
         skew = timedelta(hours=hours)
         if whose == "the API's":
             self.api.skew = skew
