@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pipelines import settings
-from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 
 if TYPE_CHECKING:
     from pipelines.apiframe.reading import Reading
@@ -158,6 +158,7 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     Reads new jobs and those that can still change, and publishes the result in one step: readers may keep the
     file open.
     """
+    from pipelines import process
     from pipelines.sync import sync
 
     if math.isnan(wait):
@@ -169,7 +170,7 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     if chosen.destination not in ("duckdb", "postgres", "delta"):
         _sync_other(chosen, full or since is not None, wait, quiet, as_json)
         return
-    with _Progress(quiet=quiet) as progress:
+    with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if as_json:
         _print_json(_outcome_facts(outcome))
@@ -301,7 +302,10 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     chosen = settings.load()
     if notify and not chosen.slack_hook:
         raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
-    connection = connect(chosen) if chosen.path.exists() or chosen.destination != "duckdb" else None
+    try:
+        connection = connect(chosen)
+    except NoWarehouseError:
+        connection = None
     try:
         findings = checks.run_checks(connection, chosen, datetime.now(UTC))
     finally:
@@ -326,9 +330,11 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
 @json_option
 def copy_command(target: str, as_json: bool) -> None:
     """Bring the DuckDB warehouse over to another destination, so that the next sync there goes on where it was."""
+    from pipelines import process
     from pipelines.destinations.copying import copy
 
-    copied = copy(settings.load(destination=target))
+    with process.loading():
+        copied = copy(settings.load(destination=target))
     if as_json:
         _print_json(copied._asdict())
     else:
@@ -388,9 +394,14 @@ def sandbox_command(port: int, jobs: int, seed: int, as_json: bool) -> None:
 @_command("demo", "apiframe-warehouse demo")
 def demo_command() -> None:
     """See it work on a local sandbox, in data/demo.duckdb: no key, no network, no real warehouse touched."""
-    from pipelines import demo
+    from pipelines import demo, process
 
-    demo.run(_Progress, _print_outcome)
+    @contextlib.contextmanager
+    def progress() -> Iterator[_Progress]:
+        with process.loading(), _Progress() as shown:
+            yield shown
+
+    demo.run(progress, _print_outcome)
 
 
 class _Progress:

@@ -16,6 +16,10 @@ class ConfigurationError(ApiframeWarehouseError):
     exit_code = 2
 
 
+class NoWarehouseError(ConfigurationError):
+    """There is no warehouse yet where the settings say that it lies."""
+
+
 class KeyRefusedError(ApiframeWarehouseError):
     """The API does not take the key."""
 

@@ -20,7 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pipelines.errors import ConfigurationError
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-DESTINATION_SCHEMA = "apiframe"
+#: Schemas of every warehouse: DuckDB takes `name.x` for either, a database or a schema, and refuses.
+SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
+NAME_BYTES = 255  # of a file, on every file system in use
+LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,13 @@ def _path(value: object) -> Path:
         path = Path(text).expanduser()
     except RuntimeError as problem:  # ~somebody who does not exist
         raise ValueError(str(problem)) from None
-    if path.stem in (DESTINATION_SCHEMA, "reports"):
-        raise ValueError(
-            f"DuckDB cannot tell a file of this name from the schema {path.stem} in it; choose another name"
-        )
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
+        raise ValueError("is a path of Windows; write it as this system does, /folder/warehouse.duckdb")
+    if len(os.fsencode(path.name)) + len(LONGEST_ENDING) > NAME_BYTES:
+        raise ValueError(f"the name of the file is too long: at most {NAME_BYTES - len(LONGEST_ENDING)} bytes")
+    name = path.name.split(".")[0].lower()  # what DuckDB calls it, whatever its capitals
+    if name in SCHEMAS:
+        raise ValueError(f"DuckDB cannot tell a file of this name from the schema {name} in it; choose another name")
     return path
 
 

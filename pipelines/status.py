@@ -32,7 +32,7 @@ def facts(path: Path, now: int) -> dict[str, Any]:
         return {"path": str(path), "first_load": _first_load(warehouse)}
     connection = connect_readonly(warehouse.path)
     try:
-        return {"path": str(path), "size_bytes": warehouse.path.stat().st_size, **_published(connection, now)}
+        return {"path": str(path), "size_bytes": warehouse.path.stat().st_size, **_published(connection, path, now)}
     finally:
         connection.close()
 
@@ -43,16 +43,16 @@ def facts_there(chosen: Settings, now: int) -> dict[str, Any]:
     with contextlib.closing(warehouse.connect_readonly()) as connection:
         size = warehouse.size_bytes(connection)
         place = str(warehouse.place)
-        return {"path": place, "place": place, "size_bytes": size, **_published(connection, now)}
+        return {"path": place, "place": place, "size_bytes": size, **_published(connection, place, now)}
 
 
-def _published(connection: duckdb.DuckDBPyConnection, now: int) -> dict[str, Any]:
+def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int) -> dict[str, Any]:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
-    run = Warehouse.over(connection).last_run()
+    run = Warehouse.over(connection, place).last_run()
     if run is None:
-        raise ConfigurationError("this DuckDB file holds no sync yet: run apiframe-warehouse sync")
+        raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
     by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
     oldest_open = rows(
@@ -88,7 +88,7 @@ def _first_load(warehouse: Warehouse) -> dict[str, Any]:
         with warehouse.lock(0):
             connection = connect_readonly(warehouse.load_file)
             try:
-                loaded = Warehouse.over(connection)
+                loaded = Warehouse.over(connection, warehouse.load_file)
                 if not loaded.has("jobs"):
                     return {"running": False, "jobs": 0, "back_to": None}
                 jobs, oldest = loaded.query(f"select count(*), epoch_us(min(created_at)) from {SCHEMA}.jobs")[0]

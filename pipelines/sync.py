@@ -9,9 +9,7 @@ import contextlib
 import gc
 import itertools
 import operator
-import os
 import queue
-import sys
 import threading
 import time
 from collections import Counter
@@ -38,20 +36,7 @@ from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
 CHUNK_ROWS = 125_000
 CHUNK_SECONDS = 8.0
 BATCHES_AHEAD = 8
-GC_THRESHOLD = 1_000_000
 CATALOGUE_AGE = microseconds(timedelta(days=1))
-
-#: What dlt must do, whatever its configuration says: the promises rest on it.
-DLT_SETTINGS = {
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "CRITICAL",  # an error is one line of ours; dlt logs a traceback of every try
-    "RUNTIME__INTERCEPT_SIGNALS": "false",  # an interrupt ends the sync at once; nothing is lost by it
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    "LOAD__TRUNCATE_STAGING_DATASET": "true",  # or the file stays twice as large
-    "LOAD__DELETE_COMPLETED_JOBS": "true",
-    "RESTORE_FROM_DESTINATION": "true",  # the warehouse is the only memory
-    "PIPELINES__APIFRAME__DEV_MODE": "false",  # or each sync loads into a schema of its own
-}
 
 Item = TypeVar("Item")
 
@@ -83,13 +68,14 @@ def sync(
     """Bring the warehouse up to date and publish it.
 
     `full` reads everything again; `since` (microseconds since 1970) limits a first load. `on_page` is called for
-    every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole.
+    every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole. Leaves
+    the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
     error_classes = settings.project / ".dlt" / "error_classes.csv"
     read_rules(error_classes)  # what is wrong with it is said before anything is read
     client = connect(settings)
     warehouse = warehouse_for(settings)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open(), without_pandas():
+    with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
         begun = time.monotonic()
         outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
         warehouse.create_views(settings.timezone, error_classes)
@@ -98,8 +84,7 @@ def sync(
 
 
 def _prepare_dlt() -> None:
-    os.environ.update(DLT_SETTINGS)
-    import dlt  # noqa: F401 - so that it is loaded when it is needed
+    import pipelines.confined  # noqa: F401 - dlt, so that it is loaded when it is needed
 
 
 class _Sync:
@@ -218,7 +203,6 @@ class _Sync:
         with contextlib.ExitStack() as stack:
             batches = self.reading.batches()
             if self.reading.walks:
-                stack.enter_context(_rare_collections())
                 if not self.reading.quick:
                     batches = iter(stack.enter_context(contextlib.closing(_Ahead(batches, BATCHES_AHEAD))))
                 _prepare_dlt()  # while the first pages come
@@ -277,7 +261,6 @@ class _Sync:
             if not first.rows and self.warehouse.has("jobs"):
                 continue
             if pipeline is None:
-                _prepare_dlt()
                 pipeline = self.warehouse.pipeline()
             else:
                 gc.collect()  # what dlt leaves of a chunk goes round in circles, and holds its ids
@@ -423,37 +406,6 @@ class _Ahead(Generic[Item]):
             with contextlib.suppress(queue.Full):
                 self._ready.put(entry, timeout=0.1)
                 return
-
-
-class _NoPandas:
-    """Keeps pyarrow from importing pandas for the first array that it makes: half a second and 30 MB for nothing."""
-
-    @staticmethod
-    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Refuse pandas, leave everything else to the other finders."""
-        if name == "pandas":
-            raise ModuleNotFoundError("a sync does without pandas", name=name)
-
-
-@contextlib.contextmanager
-def without_pandas() -> Iterator[None]:
-    """Keep a load from importing pandas."""
-    sys.meta_path.insert(0, _NoPandas)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(_NoPandas)
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look for cyclic garbage less often: rows are none, and going through them takes a tenth of a sync."""
-    before = gc.get_threshold()
-    gc.set_threshold(GC_THRESHOLD)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 _served = operator.itemgetter(*(Row._fields.index(name) for name in SERVED))

@@ -6,9 +6,9 @@ leaves either file as it was or as it should be. One process at a time holds the
 
 from __future__ import annotations
 
-import atexit
 import base64
 import contextlib
+import errno
 import json
 import os
 import re
@@ -30,7 +30,7 @@ from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.records import COLUMNS, Row
 from pipelines.apiframe.settled import IS_OPEN, can_change_sql
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 
 if TYPE_CHECKING:
     import dlt
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
 PIPELINE = "apiframe"
 SCHEMA = "apiframe"
 HOUR = 3_600 * 1_000_000
-WEEK = 7 * 24 * HOUR
 #: A delisted job is looked at again at these ages: lists that were wrong for a while are right again.
-LOOK_AGAIN = (HOUR, 24 * HOUR, WEEK)
+LOOK_AGAIN = (HOUR, 24 * HOUR, 7 * 24 * HOUR)
 MOST_AGAIN = 10  # jobs a sync: where one of them has come back, so may all that went with it
 
 #: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
@@ -102,7 +101,7 @@ class Totals(NamedTuple):
 def connect_readonly(path: Path) -> duckdb.DuckDBPyConnection:
     """Open the published file for reading, in UTC. Close it soon: an open connection keeps showing the old data."""
     if not path.is_file() or not path.stat().st_size:
-        raise ConfigurationError(f"there is no warehouse at {path} yet: run apiframe-warehouse sync")
+        raise NoWarehouseError(f"there is no warehouse at {path} yet: run apiframe-warehouse sync")
     _require_database(path)
     try:
         return _open(path, read_only=True)
@@ -142,16 +141,18 @@ class Warehouse:
         self.working_folder = folder / f"{self.path.name}.dlt"
         self._lock_file = folder / f"{self.path.name}.lock"
         self._signature_file = folder / f"{self.path.name}.published"
+        self._told_place: Path | str = self.load_file  # in the errors of a question
+        self._temporary_folder: Path | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
-    def over(cls, connection: Any, file: Path = Path("warehouse.duckdb")) -> Self:
+    def over(cls, connection: Any, place: Path | str) -> Self:
         """Return the questions of a warehouse over a connection that is open already; it is not closed here.
 
-        `file` is what errors name.
+        `place` is what errors name.
         """
-        warehouse = cls(file)
-        warehouse.load_file = file
+        warehouse = cls(Path(place))
+        warehouse._told_place = place
         warehouse._connection = connection
         return warehouse
 
@@ -185,6 +186,8 @@ class Warehouse:
         try:
             yield
         finally:
+            if self._temporary_folder is not None:
+                shutil.rmtree(self._temporary_folder, ignore_errors=True)
             held.release()
 
     @contextlib.contextmanager
@@ -217,7 +220,7 @@ class Warehouse:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        with _disk_errors(self.load_file):
+        with _disk_errors(self._told_place):
             return self.connection.execute(sql, parameters or None).fetchall()
 
     def has(self, table: str) -> bool:
@@ -473,17 +476,19 @@ class Warehouse:
         """Return the dlt pipeline that loads into the warehouse."""
         import dlt
 
+        from pipelines.confined import confined
+
         folder = self.working_folder
         # DuckDB would take these for patterns or partitions (`key=value`); dlt puts the path into SQL as it is.
         if re.search(r"[=%'*?\[{]", str(folder)):
-            folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return dlt.pipeline(
-            pipeline_name=PIPELINE,
-            pipelines_dir=str(folder),
-            destination=self._destination(),
-            dataset_name=SCHEMA,
-        )
+            folder = self._temporary_folder = Path(tempfile.mkdtemp(prefix="apiframe-warehouse-"))
+        with confined():
+            return dlt.pipeline(
+                pipeline_name=PIPELINE,
+                pipelines_dir=str(folder),
+                destination=self._destination(),
+                dataset_name=SCHEMA,
+            )
 
     def _destination(self) -> Any:
         from dlt.destinations import duckdb
@@ -503,8 +508,11 @@ class Warehouse:
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package. Errors are this project's, of one line."""
+        from pipelines.confined import confined
+
         try:
-            pipeline.run(self.source(tables, deduplicated=True, fresh=not self.has("jobs")))
+            with confined():
+                pipeline.run(self.source(tables, deduplicated=True, fresh=not self.has("jobs")))
         except Exception as problem:
             error, cause = explain(problem)
             raise error from cause
@@ -533,9 +541,9 @@ class Warehouse:
         self.close()
         copy = self.load_file.with_name(f"{self.path.name}.publishing")
         try:
-            mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
             _copy(self.load_file, copy)
-            copy.chmod(mode)
+            if self.path.exists():
+                _same_access(self.path, copy)
             # A reader that may write leaves a log; beside the new file it would keep every reader out.
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
             copy.replace(self.path)
@@ -543,6 +551,11 @@ class Warehouse:
             self._signature_file.write_text(_signature(self.path))
         except OSError as problem:
             copy.unlink(missing_ok=True)
+            if problem.errno in (errno.EBUSY, errno.EXDEV):  # a file that is mounted alone can only be written into
+                raise ConfigurationError(
+                    f"cannot replace {self.path}: it is mounted as a single file; mount the folder that holds it, "
+                    "then run sync again: what was loaded is safe"
+                ) from None
             raise ApiframeWarehouseError(
                 f"cannot publish {self.path}: {problem.strerror}; what was loaded is safe, run sync again"
             ) from None
@@ -699,6 +712,16 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _same_access(published: Path, copy: Path) -> None:
+    """Let those who may read the published file read the copy: its mode, and owner and group as far as is allowed."""
+    facts = published.stat()
+    for owner in (facts.st_uid, -1):  # only root can give a file away; a group of one's own can be set
+        with contextlib.suppress(PermissionError):
+            os.chown(copy, owner, facts.st_gid)
+            break
+    copy.chmod(facts.st_mode & 0o777)
+
+
 def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -717,10 +740,12 @@ def _first_line(problem: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path | str) -> Iterator[None]:
     """Word the errors of disk and database for the person who reads them."""
     try:
         yield
+    except ApiframeWarehouseError:  # worded already, also where it is one of DuckDB's at once
+        raise
     except OSError as problem:
         raise ApiframeWarehouseError(f"cannot write {path}: {problem.strerror}; nothing is lost, run again") from None
     except duckdb.Error as problem:

@@ -84,7 +84,7 @@ class Load:
         return cls(
             seed=seed,
             jobs=jobs,
-            days=draw.choice([5, 30, 90]),
+            days=draw.choice([1, 5, 30, 90]),
             mix=draw.choice(["usual", "equal", "one60", "changed"]),
             cursors=draw.choice(CURSORS),
             order=draw.choice(["newest"] * 8 + ["oldest", "shuffled"]),

@@ -269,6 +269,17 @@ def test_there_is_no_warehouse_yet(run: Run, command: list[str]) -> None:
     assert "run apiframe-warehouse sync" in one_line(run(*command), 2)
 
 
+def test_check_without_a_warehouse_is_a_finding_wherever_it_would_lie(run: Run, tmp_path: Path, isolated: Path) -> None:
+    lake = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(tmp_path / "lake"), "WAREHOUSE__DESTINATION": "delta"}
+    (isolated / "data").mkdir()
+    (isolated / "data" / "empty.duckdb").touch()
+    for variables in ({}, {"WAREHOUSE__PATH": "data/empty.duckdb"}, lake):
+        answer = run("check", "--json", **variables)
+        found = json.loads(answer.stdout)
+        assert (answer.returncode, {check["state"] for check in found["checks"]}) == (5, {"unmeasured"}), variables
+        assert answer.stderr == ""
+
+
 def test_the_words_of_the_api_cannot_drive_a_terminal(api: Sandbox, environment: dict[str, str]) -> None:
     job = api.add(1, model="\x1b]0;owned\x07\x1b[2J", status="PROCESSING")[0]
     assert on_a_terminal(environment, "sync", "--quiet") == (0, "")

@@ -1,5 +1,9 @@
 """Promise 6: readers in other processes neither wait nor fail while syncs go on, and each query sees one whole sync."""
 
+import errno
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,7 +14,7 @@ import duckdb
 import pytest
 from support import processes, query, running, runs, stale
 
-from pipelines.errors import ApiframeWarehouseError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
@@ -179,3 +183,70 @@ def test_what_a_reader_wrote_into_the_published_file_is_no_obstacle(api: Sandbox
     sync(here)
     assert stale(here.path, api) == {}
     assert len(runs(here.path)) == 2
+
+
+# The file that is put in place
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to other groups and people")
+def test_owner_group_and_mode_of_the_published_file_are_kept(api: Sandbox, here: Settings) -> None:
+    os.chown(here.path, 12_345, 23_456)
+    here.path.chmod(0o640)
+    api.add(1)
+    sync(here)
+    facts = here.path.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (12_345, 23_456, 0o640)
+    assert not stale(here.path, api)
+
+
+def test_the_group_is_kept_where_the_owner_cannot_be(
+    api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def as_a_user(path: Path, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        if owner != -1:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", as_a_user)
+    facts = here.path.stat()
+    sync(here)
+    assert asked == [(facts.st_uid, facts.st_gid), (-1, facts.st_gid)]
+
+
+def test_a_file_that_is_mounted_alone_is_told_with_what_helps(
+    api: Sandbox, here: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "mounted.duckdb"
+    shutil.copy(here.path, kept)
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(["mount", "--bind", kept, here.path], capture_output=True, check=False).returncode
+    )
+    if not mounted:  # not allowed here
+        replace = Path.replace
+
+        def busy(self: Path, target: Path) -> Path:
+            if target == here.path:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", busy)
+    api.add(1)
+    try:
+        with pytest.raises(ConfigurationError, match="mounted as a single file; mount the folder that holds it"):
+            sync(here)
+    finally:
+        if mounted:
+            subprocess.run(["umount", here.path], check=True)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["main.duckdb", "temp.duckdb", "system", "pg_catalog.db", "w" * 233 + ".duckdb"])
+def test_a_name_that_is_not_refused_works(api: Sandbox, settings_for: Make, name: str) -> None:
+    chosen = settings_for(api, path=f"data/{name}")
+    for _ in range(SYNCS):
+        sync(chosen)
+        api.add(1)
+    assert len(runs(chosen.path)) == SYNCS

@@ -445,6 +445,12 @@ def test_a_cursor_that_leads_elsewhere_than_it_did_is_not_gone_on_with(
     assert again.cursor is None, "from the top"
 
 
+def test_a_cursor_that_led_to_no_job_is_not_gone_on_with() -> None:
+    plan = Slices(top(), workers=1)
+    plan.apply(Task(plan.slices[0], None), [], [], "a")
+    assert not slices.can_restore(plan.progress(None))
+
+
 def test_a_lower_slice_whose_cursor_leads_elsewhere_is_read_by_the_one_above_it() -> None:
     plan, first, second = two_slices([79, 78, 77])
     plan.apply(Task(first, None), *page(99, 98), "a1")

@@ -276,6 +276,21 @@ def test_an_old_open_job_that_is_gone_is_asked_for_no_more(api: Sandbox, run: Ru
     assert gone[0] in loaded(isolated)
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_old_open_job_is_not_given_up_for_an_empty_answer(
+    api: Sandbox, run: Run, isolated: Path, after: int
+) -> None:
+    old = api.add(1, status="PROCESSING", created_at=api.now - timedelta(days=90))
+    run()
+    api.put(old[0], progress=55)
+    api.fault("empty_end", after=after)
+    run()
+    assert wrong(isolated, api) == {}
+    api.finish(old)
+    run()
+    assert wrong(isolated, api) == {}
+
+
 def test_the_resource_merges_by_id() -> None:
     source = jobs_source(lambda: ())
     assert list(source.resources) == ["jobs"]

@@ -69,7 +69,9 @@ def test_an_empty_account_has_every_column_too(settings_for: Make) -> None:
     with Sandbox(jobs=0) as api:
         chosen = settings_for(api)
         outcome = sync(chosen)
-        assert (outcome.jobs, outcome.run.requests, outcome.run.high_water_mark) == (0, 2, None)
+        assert (outcome.jobs, outcome.run.requests, outcome.run.high_water_mark) == (0, 3, None), (
+            "the list, its end once more, and whose account it is"
+        )
         described = query(chosen.path, "describe apiframe.jobs")
         assert {name: kind for name, kind, *_ in described} == JOBS
         api.add(3)

@@ -160,7 +160,10 @@ def jobs_source(
     )
     def jobs(
         created_at: Any = dlt.sources.incremental(  # noqa: B008 - how dlt declares an incremental
-            "created_at", primary_key=()
+            # No scheduler may say from when to when, as `DLT_INTERVAL_START` would.
+            "created_at",
+            primary_key=(),
+            allow_external_schedulers=False,
         ),
     ) -> Iterator[pa.Table]:
         # dlt would drop rows below the start; what is read again is decided by the frontier, and nothing is too old.

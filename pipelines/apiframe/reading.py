@@ -40,10 +40,10 @@ class Reading:
     createdAt wanted (None: all). `is_known` tells whether the warehouse holds all these jobs: while it does, the
     first page of a quiet account is enough. `unsettled` returns the jobs that can still change; it is told the time,
     since what was recorded by a clock that was ahead counts as now. `on_new` is called when the first page shows that
-    there is something new.
-    `older_than` returns the jobs that the warehouse holds as listed below a createdAt (None: all), newest first;
-    `lately_delisted` those that are to be looked at again at a time, `delisted_with` all that were delisted when some
-    of them were. Where the list is walked, only `gone` asks the warehouse anything, so that it may load meanwhile.
+    there is something new. `older_than` returns the jobs that the warehouse holds as listed below a createdAt (None:
+    all), newest first; `lately_delisted` those that are to be looked at again at a time, `delisted_with` all that were
+    delisted when some of them were. Where the list is walked, only `gone` asks the warehouse anything, so that it may
+    load meanwhile.
     """
 
     def __init__(

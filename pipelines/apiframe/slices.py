@@ -146,7 +146,7 @@ class Slices:
         return [
             {
                 "start": part.start,
-                "cursor": part.read_with if part.tail else part.cursor,
+                "cursor": part.read_with if part.pages else part.cursor,
                 "tail": part.tail,
                 "last": part.last,
                 "head": part.head,
@@ -210,11 +210,9 @@ class Slices:
 
     def _read(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None) -> None:
         ids = [identity for _, identity in positions]
-        if not part.proven and not set(part.tail) & set(ids):
+        if not self._proven(part, ids):
             self._again(part)
             return
-        if not part.proven:
-            part.proven, part.last = True, None  # this page is the one that it came to
         if part.start and not part.pages and positions and not self._plausible(part, positions, kinds):
             self._distrust()
             self._drop(part)
@@ -231,15 +229,17 @@ class Slices:
         if next_cursor is None and not self._is_end(part, positions):
             return  # the same page is asked for again
         part.end, part.end_answers = None, 0
-        if times:
-            part.last = times[-1]
         if ids:
-            part.read_with, part.tail = part.cursor, ids[:: max(1, len(ids) // TAIL)]
+            part.last, part.read_with, part.tail = times[-1], part.cursor, ids[:: max(1, len(ids) // TAIL)]
         if next_cursor is None or self._at_floor(part, times):
             part.cursor = next_cursor
             self.bottom = part
             self._end(part, at_floor=next_cursor is not None)
             return
+        self._go_on(part, kinds, next_cursor)
+
+    def _go_on(self, part: Slice, kinds: Sequence[Kind], next_cursor: str) -> None:
+        """Have the next page of a slice read."""
         if hash(next_cursor) in part.cursors:
             self._again(part)  # where it went round is not known
             raise ListLoopsError(
@@ -252,6 +252,12 @@ class Slices:
             self._patience -= 1
             if self._pages >= PROBE_FROM * self._chain_pages and self._patience < 0:
                 self._choose(part.cursor)
+
+    def _proven(self, part: Slice, ids: Sequence[str]) -> bool:
+        """Tell whether a slice is where it was: one that an earlier reading left must show jobs of its last page."""
+        if not part.proven and set(part.tail) & set(ids):
+            part.proven, part.last = True, None
+        return part.proven
 
     def _is_end(self, part: Slice, positions: Sequence[Position]) -> bool:
         """Tell whether the list ends with a page that says so; otherwise it is to be asked for again."""

@@ -5,14 +5,13 @@ Reads what the last sync left, a first load that was cut short included. Cut sho
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.apiframe import records
 from pipelines.apiframe.records import Row
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.sync import CHUNK_ROWS, DLT_SETTINGS, without_pandas
+from pipelines.sync import CHUNK_ROWS
 from pipelines.warehouse import ROW, SCHEMA, Warehouse, warehouse_for
 
 if TYPE_CHECKING:
@@ -34,10 +33,9 @@ def copy(settings: Settings, *, wait: float = 60) -> Copied:
     source, target = Warehouse(settings.path), warehouse_for(settings)
     if not source.path.exists() and not source.load_file.exists():
         raise ConfigurationError(f"there is no warehouse at {source.path} to copy")
-    with without_pandas(), source.lock(wait), source.open(), target.lock(wait), target.open():
+    with source.lock(wait), source.open(), target.lock(wait), target.open():
         if target.last_run():
             raise ConfigurationError(f"{target.place} holds a warehouse already; copy goes to an empty one only")
-        os.environ.update(DLT_SETTINGS)
         if source.has("jobs"):
             _copy_jobs(source, target)
         if source.totals() != target.totals():

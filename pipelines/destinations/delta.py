@@ -26,7 +26,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines import reports
 from pipelines.apiframe.records import COLUMNS, arrow_schema
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, jobs_state, model_rows
 
 if TYPE_CHECKING:
@@ -72,18 +72,37 @@ class DeltaWarehouse(Warehouse):
     @functools.cached_property
     def _client(self) -> Any:
         """The client that dlt has of the store, which knows where tables lie and how to reach them."""
-        from dlt.common.configuration.exceptions import ConfigurationException
         from dlt.common.schema import Schema
         from dlt.destinations.impl.filesystem.configuration import FilesystemDestinationClientConfiguration
 
+        from pipelines.confined import confined
+
         wanted = FilesystemDestinationClientConfiguration()._bind_dataset_name(dataset_name=SCHEMA)
-        try:
+        with confined():
             return self._destination().client(Schema(PIPELINE), wanted)
+
+    @functools.cached_property
+    def _reach(self) -> dict[str, Any]:
+        """Where the lake lies and how to reach it, by the user's own configuration; nothing else is read from it."""
+        from dlt.common.configuration import resolve_configuration
+        from dlt.common.configuration.exceptions import ConfigurationException
+        from dlt.destinations.impl.filesystem.configuration import FilesystemDestinationClientConfiguration
+
+        from pipelines.confined import confined
+
+        try:
+            with confined("destination", "filesystem"):
+                found = resolve_configuration(
+                    FilesystemDestinationClientConfiguration()._bind_dataset_name(dataset_name=SCHEMA),
+                    sections=("destination", "filesystem"),
+                )
         except (ConfigurationException, ValueError):  # what it says may hold a secret
             raise ConfigurationError(
                 "no usable lake: set destination.filesystem.bucket_url in .dlt/config.toml to a folder or to "
                 "s3://bucket/folder, and its credentials in .dlt/secrets.toml"
             ) from None
+        names = ("bucket_url", "credentials", "kwargs", "client_kwargs", "config_kwargs", "deltalake_storage_options")
+        return {name: getattr(found, name) for name in names}
 
     @functools.cached_property
     def _storage_options(self) -> dict[str, str]:
@@ -206,9 +225,9 @@ class DeltaWarehouse(Warehouse):
         """Open the lake as it is now for reading, with the views of `reports`."""
         self._require_bucket()
         connection = self._database()
-        if not Warehouse.over(connection).has("sync_runs"):
+        if not Warehouse.over(connection, self.place).has("sync_runs"):
             connection.close()
-            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+            raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         settings = self.settings
         reports.create_views(connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
         return connection
@@ -218,7 +237,7 @@ class DeltaWarehouse(Warehouse):
     def _destination(self) -> Any:
         from dlt.destinations import filesystem
 
-        return filesystem()
+        return filesystem(**self._reach)
 
     def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
         """Return the source for tables that are merged by id, in one step of the table's log a package."""

@@ -6,7 +6,6 @@ Nothing here is tested on them, and there is no `sync_runs`, view, report or che
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from pipelines.apiframe import connect, source_of
 from pipelines.apiframe.reading import Reading
 from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
-from pipelines.sync import DLT_SETTINGS
 from pipelines.warehouse import PIPELINE, SCHEMA, Warehouse, explain
 
 
@@ -42,7 +40,8 @@ def sync(settings: Settings, *, wait: float, on_page: Callable[[Reading], None])
     from dlt.common.destination.exceptions import DestinationException
     from dlt.common.exceptions import DltException
 
-    os.environ.update(DLT_SETTINGS)
+    from pipelines.confined import confined
+
     if settings.destination == "filesystem":
         raise ConfigurationError('warehouse.destination = "filesystem" cannot merge; use "delta"')
     read = 0
@@ -54,7 +53,8 @@ def sync(settings: Settings, *, wait: float, on_page: Callable[[Reading], None])
 
     warehouse = Warehouse(settings.path)
     folder = warehouse.working_folder.with_name(f"{settings.path.name}.{settings.destination}.dlt")
-    with contextlib.closing(connect(settings)) as client, warehouse.lock(wait):
+    own = confined("destination", settings.destination)
+    with contextlib.closing(connect(settings)) as client, warehouse.lock(wait), own:
         shutil.rmtree(folder, ignore_errors=True)  # the destination is the only memory
         try:
             pipeline = dlt.pipeline(

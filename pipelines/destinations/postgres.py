@@ -23,7 +23,7 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.warehouse import SCHEMA, Warehouse
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ class PostgresWarehouse(Warehouse):
         from dlt.common.configuration.exceptions import ConfigurationException
         from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
+        from pipelines.confined import confined
+
         try:
-            return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
+            with confined("destination", "postgres"):
+                return resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
         except (ConfigurationException, ValueError):  # what it says may hold the password
             raise ConfigurationError(
                 "no usable credentials: set destination.postgres.credentials in .dlt/secrets.toml, for example "
@@ -88,7 +91,7 @@ class PostgresWarehouse(Warehouse):
         sql = "select 1 from pg_class where relnamespace = to_regnamespace(?) and relname = 'sync_runs'"
         if not connection.execute(sql, [SCHEMA]).fetchall():
             connection.close()
-            raise ConfigurationError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+            raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
         return connection
 
     @contextlib.contextmanager

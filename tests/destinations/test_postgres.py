@@ -1,5 +1,6 @@
 """Postgres: what is its own, and what can go wrong with a server."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,11 +19,12 @@ from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
 from support import runs, stale, stored
 
 from pipelines import status
+from pipelines.cli import cli
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
-from pipelines.warehouse import connect, warehouse_for
+from pipelines.warehouse import Warehouse, connect, warehouse_for
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
 Make = Callable[..., Settings]
@@ -54,6 +56,22 @@ def test_columns_and_types_are_the_counterparts_of_duckdbs(api: Sandbox, here: S
         "extra": "json",
         "_dlt_load_id": "character varying(64)",
     }
+
+
+def test_an_error_names_the_database_and_no_file(api: Sandbox, here: Settings) -> None:
+    sync(here)
+    place = warehouse_for(here).place
+    with connect(here) as connection, pytest.raises(ApiframeWarehouseError) as problem:
+        Warehouse.over(connection, place).query("select 1 / 0")
+    assert str(problem.value) == f"{place}: division by zero"
+
+
+def test_check_without_a_warehouse_is_a_finding(
+    here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE__DESTINATION", "postgres")
+    assert cli.main(["check", "--json"], standalone_mode=False) == 5
+    assert {check["state"] for check in json.loads(capsys.readouterr().out)["checks"]} == {"unmeasured"}
 
 
 def test_texts_that_postgres_cannot_hold_are_kept_in_extra(api: Sandbox, here: Settings) -> None:
