@@ -17,18 +17,18 @@ def _():
 
     import marimo as mo
 
-    from pipelines import charts, settings, warehouse
+    from pipelines import charts, settings, stores
     from pipelines.errors import ApiframeWarehouseError
     from pipelines.reports import queries
 
-    return ApiframeWarehouseError, charts, escape, mo, queries, settings, timedelta, warehouse
+    return ApiframeWarehouseError, charts, escape, mo, queries, settings, stores, timedelta
 
 
 @app.cell
-def _(ApiframeWarehouseError, mo, queries, settings, warehouse):
+def _(ApiframeWarehouseError, mo, queries, settings, stores):
     def ask(question, *details):
         """Open, ask, close: a sync replaces the file, and an open connection would keep the old one."""
-        with warehouse.connect(configured) as connection:
+        with stores.connect(configured) as connection:
             return question(connection, *details)
 
     configured = settings.load()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipelines import settings
+from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 
 if TYPE_CHECKING:
@@ -167,9 +167,6 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
-    if chosen.destination not in ("duckdb", "postgres", "delta"):
-        _sync_other(chosen, full or since is not None, wait, quiet, as_json)
-        return
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if as_json:
@@ -178,28 +175,13 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         _print_outcome(outcome)
 
 
-def _sync_other(chosen: settings.Settings, limited: bool, wait: float, quiet: bool, as_json: bool) -> None:
-    from pipelines.destinations import other
-
-    if limited:
-        raise ConfigurationError("--full and --since are for duckdb, postgres and delta")
-    click.echo(f"warning: {other.warning(chosen)}", err=True)
-    with _Progress(quiet=quiet) as progress:
-        merged = other.sync(chosen, wait=wait, on_page=progress)
-    if as_json:
-        _print_json(merged._asdict())
-    elif not quiet:
-        click.echo(f"{merged.jobs_read:,} jobs read and merged into {merged.destination}, {merged.requests:,} requests")
-
-
 @_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")
 @json_option
 def status_command(as_json: bool) -> None:
     """Say what the warehouse holds and how fresh it is."""
     from pipelines import status
 
-    chosen, now = settings.load(), int(time.time() * 1e6)
-    found = status.facts(chosen.path, now) if chosen.destination == "duckdb" else status.facts_there(chosen, now)
+    found = status.facts(settings.load(), int(time.time() * 1e6))
     if as_json:
         _print_json(found)
     else:
@@ -227,7 +209,7 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     SQL is the statement, or - to read it from standard input.
     """
     from pipelines import query
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     if (sql is None) == (file is None):
         raise click.UsageError("give the SQL, or --file FILE")
@@ -264,7 +246,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     from zoneinfo import ZoneInfo
 
     from pipelines.report import write_report
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -297,7 +279,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
     from pipelines import checks
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     chosen = settings.load()
     if notify and not chosen.slack_hook:
@@ -326,15 +308,23 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     "copy",
     "apiframe-warehouse copy --to postgres           # then set warehouse.destination in .dlt/config.toml",
 )
-@click.option("--to", "target", type=click.Choice(["postgres", "delta"]), required=True, help="Where to; it is empty.")
+@click.option("--to", "target", type=click.Choice(stores.names()), required=True, help="Where to; it is empty.")
 @json_option
 def copy_command(target: str, as_json: bool) -> None:
-    """Bring the DuckDB warehouse over to another destination, so that the next sync there goes on where it was."""
-    from pipelines import process
-    from pipelines.destinations.copying import copy
+    """Bring the warehouse over to another destination, so that the next sync there goes on where it was.
 
+    What is copied is the warehouse in use, or the DuckDB file where that is set to the new destination already.
+    """
+    from pipelines import process
+    from pipelines.copying import copy
+
+    source = settings.load()
+    if source.destination == target:
+        source = settings.load(destination="duckdb")
+    if source.destination == target:
+        raise click.UsageError(f"the warehouse is in {target} already")
     with process.loading():
-        copied = copy(settings.load(destination=target))
+        copied = copy(stores.store_for(source), stores.store_for(settings.load(destination=target)))
     if as_json:
         _print_json(copied._asdict())
     else:
@@ -349,18 +339,11 @@ def copy_command(target: str, as_json: bool) -> None:
 @json_option
 def maintain_command(keep: str, as_json: bool) -> None:
     """Merge the small files of Delta tables into large ones and delete those that are no longer needed."""
-    from pipelines.warehouse import warehouse_for
-
-    chosen = settings.load()
-    if chosen.destination != "delta":
-        raise ConfigurationError(f"maintain is for Delta tables; warehouse.destination is {chosen.destination!r}")
     try:
         age = settings.duration(keep)
     except ValueError as problem:
         raise ConfigurationError(f"--keep {keep!r}: {problem}") from None
-    warehouse: Any = warehouse_for(chosen)
-    with warehouse.lock(60):
-        done = warehouse.maintain(age)
+    done = stores.store_for(settings.load()).maintain(age)
     if as_json:
         _print_json(done)
     else:

@@ -11,7 +11,7 @@ import pytest
 from reports.tables import account, base_tables, hostile, insert
 
 from pipelines.reports import create_views
-from pipelines.warehouse import connect_readonly
+from pipelines.stores.duckdb import connect_readonly
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = ("credit_spend", "failure_rates")

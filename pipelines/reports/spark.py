@@ -16,8 +16,8 @@ from deltalake import DeltaTable
 
 from pipelines import reports
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.tables import tables
 
-TABLES = ("jobs", "models", "sync_runs")
 #: What a table may ask of its readers, without their files alone telling something else than the table.
 HARMLESS = {"timestampNtz", "v2Checkpoint"}
 
@@ -35,7 +35,7 @@ def register(
     asked. Without it, the files that are live now are read: call this again after a sync. `storage_options` are
     deltalake's, for listing those files; the session needs its own access to the store.
     """
-    for name in TABLES:
+    for name in tables():
         _read(spark, f"{lake.rstrip('/')}/{name}", storage_options).createOrReplaceTempView(f"apiframe_{name}")
     views, queries, _ = reports.definitions(timezone, error_classes, "spark")
     for view in views:

@@ -23,8 +23,9 @@ from pipelines.cli import cli
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import connect, store_for
 from pipelines.sync import sync
-from pipelines.warehouse import Warehouse, connect, warehouse_for
+from pipelines.warehouse import Warehouse
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
 Make = Callable[..., Settings]
@@ -60,9 +61,9 @@ def test_columns_and_types_are_the_counterparts_of_duckdbs(api: Sandbox, here: S
 
 def test_an_error_names_the_database_and_no_file(api: Sandbox, here: Settings) -> None:
     sync(here)
-    place = warehouse_for(here).place
+    place = store_for(here).place
     with connect(here) as connection, pytest.raises(ApiframeWarehouseError) as problem:
-        Warehouse.over(connection, place).query("select 1 / 0")
+        Warehouse.over(connection).query("select 1 / 0")
     assert str(problem.value) == f"{place}: division by zero"
 
 
@@ -95,14 +96,14 @@ def test_a_catalogue_with_nul_is_stored_without(api: Sandbox, here: Settings, mo
 
 def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
-    with warehouse_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
+    with store_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
         sync(elsewhere, wait=0.2)
     sync(elsewhere, wait=0)
     assert stale(here.path, api) == {}
 
 
 def test_a_sync_that_waits_can_be_interrupted(api: Sandbox, here: Settings, isolated: Path) -> None:
-    held = warehouse_for(here)
+    held = store_for(here)
     program = [sys.executable, "-m", "pipelines", "sync", "--wait", "300"]
     environment = {
         **os.environ,
@@ -123,7 +124,7 @@ def test_a_sync_that_waits_can_be_interrupted(api: Sandbox, here: Settings, isol
 def test_two_syncs_at_once_end_in_the_same_warehouse(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
     other = threading.Thread(target=sync, args=(elsewhere,), kwargs={"wait": 60})
-    with warehouse_for(elsewhere).lock(0):
+    with store_for(elsewhere).lock(0):
         other.start()
     sync(here)
     other.join()
@@ -261,7 +262,7 @@ def test_a_reader_needs_rights_on_the_views_alone(
             owner.execute(f"grant usage on schema reports to {role}; grant select on reports.jobs to {role}")
             assert rows(here, "select count(*) from reports.jobs") == [(1000,)]
             with pytest.raises(ConfigurationError, match="permission denied for schema apiframe"):
-                status.facts_there(here, 0)
+                status.facts(here, 0)
         finally:
             owner.execute(f"drop owned by {role}; drop role {role}")
 

@@ -16,12 +16,13 @@ import pytest
 from accounts import MOVING, differences, ordered, rows, varied
 from deltalake import DeltaTable
 
-from pipelines.destinations.copying import copy
+from pipelines.copying import copy
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import read_views
 from pipelines.reports.spark import register
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import store_for
 from pipelines.sync import sync
 
 pytestmark = [
@@ -95,7 +96,7 @@ def test_every_common_view_gives_the_rows_of_duckdb(
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
         here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
         sync(here)
-        copy(settings_for(api, timezone=ZONE))
+        copy(store_for(here), store_for(settings_for(api, timezone=ZONE)))
     rules = tmp_path / "rules.csv"
     rules.write_text("text,reason\nit's,\"quo'ted \\\"\ntimeout,time-out\n")
     made = register(spark, str(lake / "apiframe"), ZONE)

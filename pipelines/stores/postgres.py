@@ -12,8 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import duckdb
 import psycopg2
@@ -23,8 +22,11 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
-from pipelines.warehouse import SCHEMA, Warehouse
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.settings import Settings
+from pipelines.stores._sql import SqlStore
+from pipelines.tables import SCHEMA
+from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import dlt
@@ -46,17 +48,14 @@ class MissingError(ApiframeWarehouseError, duckdb.CatalogException):
     """A table or view is not there."""
 
 
-class PostgresWarehouse(Warehouse):
-    """A warehouse in the schemas `apiframe` and `reports` of one database.
+class PostgresStore(SqlStore):
+    """A warehouse in the schemas `apiframe` and `reports` of one database."""
 
-    What is private to a run, dlt's working folder and a lock, still lies in `.load` beside `path`.
-    """
+    types: ClassVar = {"DOUBLE": "double precision"}
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        folder = self.path.parent / ".load"
-        self.working_folder = folder / f"{self.path.name}.postgres.dlt"
-        self._lock_file = folder / f"{self.path.name}.postgres.lock"
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, ".postgres")
+        self._connection: Connection | None = None
 
     @functools.cached_property
     def _credentials(self) -> Any:
@@ -107,11 +106,9 @@ class PostgresWarehouse(Warehouse):
                 # Asked again and again: a statement that waits would not let an interrupt through.
                 while not connection.execute(f"select pg_try_advisory_lock({LOCK})").fetchall()[0][0]:
                     if time.monotonic() > until:
-                        raise BusyError(
-                            f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
-                        )
+                        raise self._busy(wait)
                     time.sleep(0.1)
-                self._connection = connection  # type: ignore[assignment]
+                self._connection = connection
                 yield
                 with contextlib.suppress(PostgresError):  # at once: the end of a session takes a moment
                     connection.execute(f"select pg_advisory_unlock({LOCK})")
@@ -120,7 +117,7 @@ class PostgresWarehouse(Warehouse):
                 connection.close()
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[PostgresWarehouse]:
+    def open(self) -> Iterator[Warehouse]:
         """Use the connection that holds the lock; see to it that this user may create what is needed."""
         self._discard_working_folder()
         for schema in (SCHEMA, STAGING, "reports"):
@@ -136,15 +133,28 @@ class PostgresWarehouse(Warehouse):
                 )
             if not exists:
                 self.query(f"create schema {schema}")
-        yield self
-
-    def close(self) -> None:
-        """Leave the connection to the lock, which ends with it."""
+        yield Warehouse(self.query)
 
     def query(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        found: list[tuple[Any, ...]] = self.connection.execute(sql, parameters or None).fetchall()
-        return found
+        assert self._connection is not None  # noqa: S101 - the lock is held
+        return self._connection.execute(sql, parameters or None).fetchall()
+
+    def _descriptions(self) -> list[tuple[str, str, str | None]]:
+        return self.query(
+            """
+            with places as (
+                select attrelid as oid, attnum as number, attname::varchar as name from pg_attribute
+                where attnum > 0 and not attisdropped
+                union all select oid, 0, '' from pg_class
+            )
+            select relname, name, case when pg_has_role(relowner, 'usage') then coalesce(description, '') end
+            from pg_class as tables join places using (oid) left join pg_description as words
+                on words.objoid = tables.oid and words.objsubid = number and words.classoid = 'pg_class'::regclass
+            where relnamespace = to_regnamespace(?) and relkind in ('r', 'p')
+            """,
+            [SCHEMA],
+        )
 
     def _destination(self) -> Any:
         from dlt.destinations import postgres
@@ -169,13 +179,8 @@ class PostgresWarehouse(Warehouse):
         """Keep in `extra` the texts that Postgres, or dlt's way to it, cannot hold in their column."""
         return [_storable(row) if _unfit(row) else row for row in rows]
 
-    def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
-        """Replace the catalogue of models, without the NUL in a text, which Postgres has not."""
-        texts = [
-            {name: text.replace("\0", "") if isinstance(text, str) else text for name, text in model.items()}
-            for model in models
-        ]
-        super().save_models(texts, (name.replace("\0", "") for name in named), now)
+    def _text(self, value: object) -> str:
+        return str(value).replace("\0", "")  # Postgres has none
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package; the first makes the indexes that jobs are looked up by."""
@@ -189,9 +194,10 @@ class PostgresWarehouse(Warehouse):
             self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+    def create_views(self) -> None:
         """Make schema `reports` hold our views; grants on them and views of others that use them stay."""
-        views, queries, comments = reports.definitions(timezone, error_classes, "postgres")
+        timezone = self.settings.timezone
+        views, queries, comments = reports.definitions(timezone, self.error_classes, "postgres")
         present = dict(
             self.query(
                 "select relname, obj_description(oid, 'pg_class') from pg_class "
@@ -217,18 +223,13 @@ class PostgresWarehouse(Warehouse):
             self._all_or_nothing(drop + statements)
 
     def _all_or_nothing(self, statements: list[str]) -> None:
-        self.query("begin")
-        try:
+        with self.transaction():
             self.query(";\n".join(statements))
-        except ApiframeWarehouseError:
-            self.query("rollback")
-            raise
-        self.query("commit")
 
     def publish(self) -> None:
         """Do nothing: what was loaded is served."""
 
-    def size_bytes(self, connection: Any = None) -> int:
+    def size_bytes(self, connection: Any) -> int:
         """Return the size of the jobs with their indexes."""
         return int(connection.execute(f"select pg_total_relation_size('{SCHEMA}.jobs')").fetchall()[0][0])
 
@@ -359,3 +360,6 @@ def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | N
 def _reason(problem: Exception) -> str:
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
     return re.sub(r"^(connection to server .*? failed: )?((ERROR|FATAL): +)?", "", lines[0])
+
+
+STORE = PostgresStore
