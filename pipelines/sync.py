@@ -20,7 +20,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pipelines.apiframe import connect, microseconds, modalities, records
+from pipelines import exact
+from pipelines.apiframe import connect, modalities, records
 from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known, Unsettled
@@ -28,6 +29,7 @@ from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, Row, unread_fields
 from pipelines.apiframe.slices import can_restore
 from pipelines.errors import ConfigurationError
+from pipelines.exact import microseconds
 from pipelines.settings import Settings
 from pipelines.stores import Store, first_line, store_for
 from pipelines.tables import Table, tables
@@ -225,9 +227,7 @@ class _Sync:
             self.notes.append(f"the API asked to slow down {self.client.throttled} times")
         for identity, fields in list(self.unread.items())[:1]:
             more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
-            self.notes.append(
-                f"not read in full: {fields} of job {records.one_line(identity, 80)}{more}; see its extra"
-            )
+            self.notes.append(f"not read in full: {fields} of job {exact.one_line(identity, 80)}{more}; see its extra")
         after = self.warehouse.totals()
         return Outcome(
             run=self._record(after, begun),

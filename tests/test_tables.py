@@ -13,7 +13,8 @@ from support import NAMES, query, stale, stored
 
 from pipelines import report, tables
 from pipelines.apiframe.client import ApiError
-from pipelines.apiframe.records import Row, moment
+from pipelines.apiframe.records import Row
+from pipelines.exact import moment
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.stores import connect

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.apiframe import records
 from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client, UndocumentedError
 from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.settled import can_change
+from pipelines.exact import microseconds
 from pipelines.tables.jobs import TABLE as JOBS
 
 if TYPE_CHECKING:
@@ -191,8 +190,3 @@ def connect(chosen: Any) -> Client:
 def modalities(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return model -> modality of the API's catalogue."""
     return {model["id"]: kind for model in models if isinstance(kind := model.get("modality"), str)}
-
-
-def microseconds(duration: timedelta) -> int:
-    """Return a duration in microseconds."""
-    return duration // records.MICROSECOND

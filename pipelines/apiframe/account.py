@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.apiframe import records
+from pipelines import exact
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Account:
 def read(body: Any) -> Account:
     """Return the account that `GET /me` names. Every part may be missing; raises ValueError where it is no object."""
     if not isinstance(body, dict):
-        raise ValueError(f"no object: {records.shorten(body)}")
+        raise ValueError(f"no object: {exact.shorten(body)}")
     user, team = (body[name] if isinstance(body.get(name), dict) else {} for name in ("user", "team"))
     return Account(_text(user.get("id")), _text(team.get("id")), _text(user.get("email")), _text(team.get("name")))
 
@@ -107,4 +107,4 @@ def _text(value: object) -> str | None:
     """Return an id or a name: short, on one line, without anything that a terminal obeys or a database refuses."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return records.one_line(str(value)).strip() or None
+    return exact.one_line(str(value)).strip() or None

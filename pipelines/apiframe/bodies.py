@@ -12,7 +12,8 @@ from typing import Any
 import requests
 from urllib3.exceptions import ReadTimeoutError
 
-from pipelines.apiframe import records, salvage, transport
+from pipelines import exact
+from pipelines.apiframe import salvage, transport
 
 MOST_BYTES = 2**26  # of one answer: a page of documented jobs has some 50,000
 MANY_BYTES = 2**20  # a page that has brought so many when its time is over is too long for it
@@ -26,7 +27,7 @@ class TooLongPageError(Exception):
 
 def plain(response: requests.Response, key: bytes, _again: bool) -> Any:
     """Decode it as it is."""
-    return records.decode(b"".join(transport.parts(response, MOST_BYTES)).replace(key, b"***"))
+    return exact.decode(b"".join(transport.parts(response, MOST_BYTES)).replace(key, b"***"))
 
 
 def page(response: requests.Response, key: bytes, again: bool) -> Any:
@@ -62,9 +63,9 @@ def page_of_one(response: requests.Response, key: bytes, again: bool) -> Any:
 
 def _decode(body: bytes, again: bool) -> Any:
     try:
-        return records.decode(body)
+        return exact.decode(body)
     except ValueError as problem:
-        if again or isinstance(problem, records.TooDeepError):  # what else is odd may have been lost on the way
+        if again or isinstance(problem, exact.TooDeepError):  # what else is odd may have been lost on the way
             with contextlib.suppress(ValueError):
                 return salvage.read_page([body], most=len(body))
         raise

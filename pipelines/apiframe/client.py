@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 import requests
 from urllib3.exceptions import HTTPError
 
+from pipelines import exact
 from pipelines.apiframe import account, bodies, clock, records, transport
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
@@ -172,12 +173,12 @@ class Client:
 
     def _check_page(self, cursor: str | None, body: Any) -> Page:
         if not isinstance(body, dict):
-            raise ValueError(f"no object: {records.shorten(body)}")
+            raise ValueError(f"no object: {exact.shorten(body)}")
         jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
         if not isinstance(jobs, list):
-            raise ValueError(f"no list of jobs: {records.shorten(body)}")
+            raise ValueError(f"no list of jobs: {exact.shorten(body)}")
         if not isinstance(more, bool):
-            raise ValueError(f"hasMore is {records.shorten(more)}")
+            raise ValueError(f"hasMore is {exact.shorten(more)}")
         if more and (not isinstance(following, str) or not following):
             raise ValueError("hasMore is true, but there is no nextCursor")
         if more and following == cursor:
@@ -192,7 +193,7 @@ class Client:
             listed = found if isinstance(found, list) else []
             models = [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
             if not models and found != []:
-                raise ValueError(f"no list of models: {records.shorten(body)}")
+                raise ValueError(f"no list of models: {exact.shorten(body)}")
             return models
 
         return self._get("/models", {}, check, attempts=2)
@@ -333,7 +334,7 @@ class Client:
             return NotFoundError(f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts)
         if 300 <= status < 400:
             where = response.headers.get("Location", "").split("?")[0].replace(self._key, "***")
-            to = f" to {records.one_line(where)}" if where else ""
+            to = f" to {exact.one_line(where)}" if where else ""
             return ApiError(f"{said}: {self.base_url} sends elsewhere{to}; check sources.apiframe.base_url", **facts)
         if status == 407:
             return ApiError(f"{said.replace('API', 'proxy', 1)} for {self.base_url}{path}", **facts)
@@ -343,7 +344,7 @@ class Client:
         kind = response.headers.get("Content-Type", "").replace(self._key, "***").split(";")[0].strip()
         shown = problem if kind == "application/json" else f"{kind or 'no content type'}, {problem}"
         return UndocumentedError(
-            f"{self.base_url}{path} answered 200, but not with what the API documents: {records.one_line(shown, 400)}",
+            f"{self.base_url}{path} answered 200, but not with what the API documents: {exact.one_line(shown, 400)}",
             status=200,
             text=problem,
             request_id=self._request_id(response),
@@ -351,21 +352,21 @@ class Client:
 
     def _request_id(self, response: requests.Response) -> str | None:
         found = response.headers.get("x-request-id")
-        return records.one_line(found.replace(self._key, "***"), 80) if found else None
+        return exact.one_line(found.replace(self._key, "***"), 80) if found else None
 
 
 def _own_words(body: bytes) -> str:
     """Return what the API itself says of an error: `error` and the fields of `details`, as one short line."""
     try:
-        answer = records.decode(body)
+        answer = exact.decode(body)
     except ValueError:
         return ""
     if not isinstance(answer, dict) or "error" not in answer:
         return ""
-    text = answer["error"] if isinstance(answer["error"], str) else records.encode(answer["error"])
+    text = answer["error"] if isinstance(answer["error"], str) else exact.encode(answer["error"])
     if answer.get("details"):
-        text += f" {records.encode(answer['details'])}"
-    return records.one_line(text, 300)
+        text += f" {exact.encode(answer['details'])}"
+    return exact.one_line(text, 300)
 
 
 def _retry_after(response: requests.Response) -> float | None:

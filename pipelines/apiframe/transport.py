@@ -25,8 +25,8 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
-from pipelines.apiframe.records import one_line
 from pipelines.errors import ConfigurationError
+from pipelines.exact import one_line
 
 CHUNK_BYTES = 2**18
 WORDS_BYTES = 2**20  # of an error: its text has some hundred
