@@ -29,7 +29,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWareh
 from pipelines.wording import age, counted, exact
 
 if TYPE_CHECKING:
-    from pipelines.apiframe.reading import Reading
+    from pipelines.apiframe.paging import Paging
     from pipelines.sync import Outcome
 
 LOG_SECONDS = 10.0
@@ -407,7 +407,7 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def __call__(self, reading: Reading) -> None:
+    def __call__(self, reading: Paging) -> None:
         if _interrupted.is_set():  # what is raised while Python imports something can get lost
             raise KeyboardInterrupt
         from pipelines.exact import moment

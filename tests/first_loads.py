@@ -30,6 +30,7 @@ import pipelines.sync
 from pipelines.apiframe import reading, slices
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Request, Sandbox
+from pipelines.sync import loading
 
 WORKERS = 8
 CURSORS = ("position", "position", "offset", "bound", "keeps_filter", "restart", "second")
@@ -154,7 +155,7 @@ class Life:
 def _sync(settings: pipelines.settings.Settings, rows: tuple[int, int], distance: int) -> None:
     """One sync in a process of its own; where it ends with an error, the words of it are left in a file."""
     reading.QUICK_ANSWER = 0.0  # slices, although the sandbox answers at once
-    reading.BATCH_ROWS, pipelines.sync.CHUNK_ROWS = rows
+    reading.BATCH_ROWS, loading.CHUNK_ROWS = rows
     slices.LEAST_DISTANCE = distance
     try:
         pipelines.sync.sync(settings)

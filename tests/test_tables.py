@@ -36,7 +36,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table], None]:
     known = tables.tables()
 
     def add(table: Table) -> None:
-        for module in ("pipelines.tables", "pipelines.sync"):
+        for module in ("pipelines.tables", "pipelines.sync.conductor"):
             monkeypatch.setattr(f"{module}.tables", lambda: known | {table.name: table})
 
     return add

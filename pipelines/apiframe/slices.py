@@ -3,7 +3,7 @@
 Promises that what was read is the whole range, whatever the server does with cursors: a slice counts as joined to
 the next one only when the jobs behind the seam were seen on both sides. Where anything does not hold, the earlier
 slice reads on through, which costs requests and loses nothing. An end of the list counts once it was asked for
-twice, and what an earlier reading left counts once it was met again. `reader.py` fetches, in the order given here.
+twice, and what an earlier reading left counts once it was met again. `fetch.py` fetches, in the order given here.
 
 A page cursor is a position in the list, so one that comes from a sparse *filtered* list (a seed) starts the
 unfiltered list thousands of jobs further down.
@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe.answers import ApiError
+from pipelines.apiframe.frontier import PAGE
 from pipelines.apiframe.records import FINAL
 
 Position = tuple[int, str]  # createdAt in microseconds, id
@@ -31,7 +32,6 @@ CHAIN_PAGES = 50
 PROBE_FROM = 0.4
 PROBE_TO = 1.5
 HEAD = 3  # jobs behind a seam that both sides must show
-PAGE = 100
 MAX_SHARE = 0.125  # a filter that holds more jobs than this makes seeds too close to each other
 SAMPLE_PAGES = 10
 LEAST_DISTANCE = 16  # pages between two seeds: each costs a request and half a page that is read twice

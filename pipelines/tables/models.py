@@ -13,9 +13,8 @@ from pipelines.tables._sync import Sync
 
 def rows(sync: Sync) -> Iterator[tuple[Any, ...]] | None:
     """Return the catalogue where this sync has asked for it."""
-    if sync.catalogue is None:
-        return None
-    return model_rows(sync.catalogue, sync.models, sync.started_at)
+    catalogue = sync.catalogue
+    return None if catalogue.listed is None else model_rows(catalogue.listed, catalogue.models, sync.started_at)
 
 
 def model_rows(models: Iterable[Mapping[str, Any]], named: Iterable[str], now: int) -> Iterator[tuple[Any, ...]]:
