@@ -12,7 +12,7 @@ import orjson
 import pytest
 from support import microseconds, pages
 
-from pipelines.apiframe import slices
+from pipelines.apiframe import seeds, slices
 from pipelines.apiframe.client import Client
 from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.reading import Reading
@@ -29,7 +29,7 @@ MIXES = ("usual", "equal", "one60", "changed")
 @pytest.fixture
 def dense(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds so close to each other that a list of 40 pages has several."""
-    monkeypatch.setattr(slices, "LEAST_DISTANCE", 4)
+    monkeypatch.setattr(seeds, "LEAST_DISTANCE", 4)
 
 
 def top(floor: int | None = None) -> list[Slice]:

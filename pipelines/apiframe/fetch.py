@@ -15,7 +15,8 @@ from typing import Any
 from pipelines.apiframe.answers import REFUSED, ApiError
 from pipelines.apiframe.client import Client, Page
 from pipelines.apiframe.frontier import PAGE
-from pipelines.apiframe.slices import Kind, Position, Slices
+from pipelines.apiframe.slices import Slices
+from pipelines.apiframe.stretches import Kind, Position
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
 #: would wait for rows that are being made.

@@ -23,7 +23,8 @@ from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.paging import Paging
 from pipelines.apiframe.records import Row, to_rows
 from pipelines.apiframe.rest import Rest
-from pipelines.apiframe.slices import BELOW, End, Slice, restore
+from pipelines.apiframe.slices import End, restore
+from pipelines.apiframe.stretches import BELOW, Slice
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time
 BATCH_SECONDS = 1.0  # but what was read from a slow API should be stored soon

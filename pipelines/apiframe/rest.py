@@ -11,7 +11,7 @@ from pipelines.apiframe.frontier import LIST_HANDICAP, Step, Unsettled, list_pag
 from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.paging import Paging
 from pipelines.apiframe.records import OPEN
-from pipelines.apiframe.slices import Slice
+from pipelines.apiframe.stretches import Slice
 
 
 class Rest:
