@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe.answers import ApiError
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.protocol import Refused

@@ -12,7 +12,7 @@ import pytest
 from support import NAMES, query, stale, stored
 
 from pipelines import report, tables
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe.answers import ApiError
 from pipelines.apiframe.records import Row
 from pipelines.exact import moment
 from pipelines.sandbox import Sandbox
