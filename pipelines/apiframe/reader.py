@@ -75,7 +75,7 @@ class Searches:
             self.found.add(identity)
         elif identity in self._missed:
             self.absent.add(identity)
-            self.honoured = identity != self._listed
+            self.honoured = self.honoured and identity != self._listed
         else:
             self._missed.add(identity)
             if identity == self._listed:
