@@ -47,7 +47,7 @@ notebooks: .venv/.installed ## open both notebooks as an app on this machine
 
 .PHONY: test
 test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longer for a counter-example)
-	@$(BIN)/pytest -n auto --dist worksteal -m 'not browser' --ignore tests/destinations
+	@$(BIN)/pytest -n auto --dist worksteal -m 'not browser and not destinations' --ignore tests/destinations
 
 .PHONY: test-browser
 test-browser: .venv/.installed ## open report and notebooks in Chromium (installs Debian's chromium where it can)
@@ -66,7 +66,7 @@ test-destinations: .venv/.spark ## run the tests on Postgres, Delta, S3 and Spar
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
-	@$(BIN)/pytest -n auto --dist worksteal tests/destinations
+	@$(BIN)/pytest -n auto --dist worksteal -m destinations
 
 .PHONY: lint
 lint: .venv/.installed ## check style and types

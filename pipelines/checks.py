@@ -15,8 +15,9 @@ import duckdb
 
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
-from pipelines.reports.queries import NO_VIEWS, exact, label
+from pipelines.reports.queries import NO_VIEWS
 from pipelines.settings import Settings
+from pipelines.wording import exact, label, number, percent, seconds
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
 CHECKS = ("last_sync", "failure_rate", "monthly_credits", "stuck_jobs", "webhook_failures")
@@ -83,9 +84,9 @@ def _last_sync(age: float, settings: Settings) -> Finding:
         "breached" if abs(age) > most else "ok",  # one far ahead would hide for long that syncs have stopped
         age,
         most,
-        f"the last good sync ended {_hours(age)} ago (at most {_hours(most)})"
+        f"the last good sync ended {seconds(age)} ago (at most {seconds(most)})"
         if age >= 0
-        else f"the last good sync ended {_hours(-age)} ahead of this clock (at most {_hours(most)})",
+        else f"the last good sync ended {seconds(-age)} ahead of this clock (at most {seconds(most)})",
     )
 
 
@@ -104,28 +105,21 @@ def _failure_rates(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         select model, failed, failed + finished, {wilson_low(failed, finished)} as low
         from counted where failed + finished >= $least order by low desc, model nulls last
         """,
-        since=_text(now - settings.failure_window),
+        since=(now - settings.failure_window).isoformat(),
         least=settings.failure_min_jobs,
     )
-    window = f"in the last {_hours(settings.failure_window.total_seconds())}"
+    window = f"in the last {seconds(settings.failure_window.total_seconds())}"
     if not rows:
-        return [
-            Finding(
-                "failure_rate",
-                "ok",
-                None,
-                settings.failure_rate,
-                f"no model has {settings.failure_min_jobs} finished or failed jobs {window}",
-            )
-        ]
+        few = f"no model has {settings.failure_min_jobs} finished or failed jobs {window}"
+        return [Finding("failure_rate", "ok", None, settings.failure_rate, few)]
     findings = [
         Finding(
             "failure_rate",
             "breached" if low > settings.failure_rate else "ok",
             failed / ended,
             settings.failure_rate,
-            f"{label(model, 60)} failed in {_percent(failed / ended)} of {ended:,} jobs {window}; the lower "
-            f"end of its 95 % interval is {_percent(low)} (at most {_percent(settings.failure_rate)})",
+            f"{label(model, 60)} failed in {percent(failed / ended)} of {ended:,} jobs {window}; the lower "
+            f"end of its 95 % interval is {percent(low)} (at most {percent(settings.failure_rate)})",
         )
         for model, failed, ended, low in rows
     ]
@@ -150,7 +144,7 @@ def _monthly_credits(connection: duckdb.DuckDBPyConnection, settings: Settings, 
     budget = settings.monthly_credits
     message = f"{exact(spent)} credits spent in {local:%Y-%m}"
     if passed > 0:
-        message += f", {float(spent) / passed:,.0f} by its end at this pace"
+        message += f", {number(float(spent) / passed)} by its end at this pace"
     if unknown:
         message += f", without {unknown:,} jobs of unknown cost"
     message += f" (budget {exact(budget)})" if budget else " (no budget set)"
@@ -170,11 +164,11 @@ def _stuck_jobs(connection: duckdb.DuckDBPyConnection, settings: Settings, now: 
         )
         select count(*) filter (where age_s > stuck_after_s), count(*), max(age_s) from aged
         """,
-        now=_text(now),
+        now=now.isoformat(),
     )
     message = f"{stuck:,} of {open_jobs:,} open jobs are stuck (at most {settings.stuck_jobs:,})"
     if stuck:
-        message += f"; the oldest is {_hours(oldest)} old"
+        message += f"; the oldest is {seconds(oldest)} old"
     state: State = "breached" if stuck > settings.stuck_jobs else "ok"
     return Finding("stuck_jobs", state, stuck, settings.stuck_jobs, message)
 
@@ -186,16 +180,16 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
         select count(*) filter (where webhook_status = 'failed'), count(*)
         from reports.jobs where created_at >= cast($since as timestamptz) and webhook_status <> 'pending'
         """,
-        since=_text(now - settings.failure_window),
+        since=(now - settings.failure_window).isoformat(),
     )
     rate = failed / ended if ended else None
-    window = f"in the last {_hours(settings.failure_window.total_seconds())}"
+    window = f"in the last {seconds(settings.failure_window.total_seconds())}"
     return Finding(
         "webhook_failures",
         "breached" if rate is not None and rate > settings.webhook_failure_rate else "ok",
         rate,
         settings.webhook_failure_rate,
-        f"{failed:,} of {ended:,} webhooks {window} failed (at most {_percent(settings.webhook_failure_rate)})",
+        f"{failed:,} of {ended:,} webhooks {window} failed (at most {percent(settings.webhook_failure_rate)})",
     )
 
 
@@ -203,17 +197,3 @@ def _rows(
     connection: duckdb.DuckDBPyConnection, query: str, timezone: str = "UTC", **given: Any
 ) -> list[tuple[Any, ...]]:
     return connection.execute(render(query, macros(timezone, [], engine_of(connection))), given).fetchall()
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat()
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _hours(seconds: float) -> str:
-    if seconds < 7200:
-        return f"{seconds / 60:,.0f} min"
-    return f"{seconds / 3600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} d"

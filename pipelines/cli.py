@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipelines import settings
+from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.wording import age, counted, exact
 
 if TYPE_CHECKING:
     from pipelines.apiframe.reading import Reading
@@ -167,9 +168,6 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
-    if chosen.destination not in ("duckdb", "postgres", "delta"):
-        _sync_other(chosen, full or since is not None, wait, quiet, as_json)
-        return
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if as_json:
@@ -178,28 +176,13 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         _print_outcome(outcome)
 
 
-def _sync_other(chosen: settings.Settings, limited: bool, wait: float, quiet: bool, as_json: bool) -> None:
-    from pipelines.destinations import other
-
-    if limited:
-        raise ConfigurationError("--full and --since are for duckdb, postgres and delta")
-    click.echo(f"warning: {other.warning(chosen)}", err=True)
-    with _Progress(quiet=quiet) as progress:
-        merged = other.sync(chosen, wait=wait, on_page=progress)
-    if as_json:
-        _print_json(merged._asdict())
-    elif not quiet:
-        click.echo(f"{merged.jobs_read:,} jobs read and merged into {merged.destination}, {merged.requests:,} requests")
-
-
 @_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")
 @json_option
 def status_command(as_json: bool) -> None:
     """Say what the warehouse holds and how fresh it is."""
     from pipelines import status
 
-    chosen, now = settings.load(), int(time.time() * 1e6)
-    found = status.facts(chosen.path, now) if chosen.destination == "duckdb" else status.facts_there(chosen, now)
+    found = status.facts(settings.load(), int(time.time() * 1e6))
     if as_json:
         _print_json(found)
     else:
@@ -225,9 +208,13 @@ def query_command(sql: str | None, file: str | None, form: str | None, as_json: 
     """Run SQL on the warehouse, read-only.
 
     SQL is the statement, or - to read it from standard input.
+
+    A select may read files of your own (from 'budget.csv', read_parquet(...)); every other statement reads the
+    warehouse alone. None writes a file, attaches a database, loads an extension, or sets more than a variable and the
+    TimeZone. On Postgres it is one statement that gives rows.
     """
     from pipelines import query
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     if (sql is None) == (file is None):
         raise click.UsageError("give the SQL, or --file FILE")
@@ -264,7 +251,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     from zoneinfo import ZoneInfo
 
     from pipelines.report import write_report
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -297,7 +284,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
     from pipelines import checks
-    from pipelines.warehouse import connect
+    from pipelines.stores import connect
 
     chosen = settings.load()
     if notify and not chosen.slack_hook:
@@ -326,15 +313,23 @@ def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
     "copy",
     "apiframe-warehouse copy --to postgres           # then set warehouse.destination in .dlt/config.toml",
 )
-@click.option("--to", "target", type=click.Choice(["postgres", "delta"]), required=True, help="Where to; it is empty.")
+@click.option("--to", "target", type=click.Choice(stores.names()), required=True, help="Where to; it is empty.")
 @json_option
 def copy_command(target: str, as_json: bool) -> None:
-    """Bring the DuckDB warehouse over to another destination, so that the next sync there goes on where it was."""
-    from pipelines import process
-    from pipelines.destinations.copying import copy
+    """Bring the warehouse over to another destination, so that the next sync there goes on where it was.
 
+    What is copied is the warehouse in use, or the DuckDB file where that is set to the new destination already.
+    """
+    from pipelines import process
+    from pipelines.copying import copy
+
+    source = settings.load()
+    if source.destination == target:
+        source = settings.load(destination="duckdb")
+    if source.destination == target:
+        raise click.UsageError(f"the warehouse is in {target} already")
     with process.loading():
-        copied = copy(settings.load(destination=target))
+        copied = copy(stores.store_for(source), stores.store_for(settings.load(destination=target)))
     if as_json:
         _print_json(copied._asdict())
     else:
@@ -349,18 +344,11 @@ def copy_command(target: str, as_json: bool) -> None:
 @json_option
 def maintain_command(keep: str, as_json: bool) -> None:
     """Merge the small files of Delta tables into large ones and delete those that are no longer needed."""
-    from pipelines.warehouse import warehouse_for
-
-    chosen = settings.load()
-    if chosen.destination != "delta":
-        raise ConfigurationError(f"maintain is for Delta tables; warehouse.destination is {chosen.destination!r}")
     try:
         age = settings.duration(keep)
     except ValueError as problem:
         raise ConfigurationError(f"--keep {keep!r}: {problem}") from None
-    warehouse: Any = warehouse_for(chosen)
-    with warehouse.lock(60):
-        done = warehouse.maintain(age)
+    done = stores.store_for(settings.load()).maintain(age)
     if as_json:
         _print_json(done)
     else:
@@ -444,8 +432,8 @@ def _print_outcome(outcome: Outcome) -> None:
     parts = [
         f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
         f"{run.open_jobs:,} still open",
-        f"{_credits(outcome.credits_added)} credits",
-        f"{_requests(run.requests)}, {outcome.seconds:.1f} s",
+        f"{exact(outcome.credits_added, '+') if outcome.credits_added else 'no'} credits",
+        f"{counted(run.requests, 'request')}, {outcome.seconds:.1f} s",
         _shown(outcome.path),
     ]
     click.echo(" · ".join(parts))
@@ -456,15 +444,6 @@ def _print_outcome(outcome: Outcome) -> None:
         click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
-
-
-def _requests(count: int) -> str:
-    return f"{count:,} request{'s' if count != 1 else ''}"
-
-
-def _credits(amount: Any) -> str:
-    text = f"{amount:+,.4f}".rstrip("0").rstrip(".")
-    return "no" if text in ("+0", "-0") else text
 
 
 def _shown(path: Path | str) -> str:
@@ -502,11 +481,11 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
-        "last sync": f"{_ago(found['age_seconds'])} ago ({run['mode']}, {_requests(run['requests'])})",
+        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')})",
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": _time(found["newest_job"]),
         "open jobs": f"{found['open_jobs']:,}",
-        "oldest open": f"{_ago(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
+        "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
     }
     from pipelines.apiframe.records import printable
@@ -516,13 +495,6 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
 
 def _time(iso: str | None) -> str:
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S} UTC" if iso else "none"
-
-
-def _ago(seconds: int) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
 
 
 def _print_json(facts: dict[str, Any]) -> None:

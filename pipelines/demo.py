@@ -13,8 +13,8 @@ import click
 from pipelines import query, settings
 from pipelines.report import write_report
 from pipelines.sandbox import Sandbox
+from pipelines.stores.duckdb import connect_readonly
 from pipelines.sync import Outcome, sync
-from pipelines.warehouse import connect_readonly
 
 JOBS, DAYS, HOURS = 20_000, 90, 6
 IN_FLIGHT = 60  # jobs that are open at the first sync

@@ -5,6 +5,7 @@ Values are hostile text: what goes to a terminal has no control characters. Cred
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta
@@ -21,6 +22,23 @@ from pipelines.errors import ConfigurationError
 MOST_ROWS = 200  # of a table for people; the other formats have all
 NARROWEST = 4
 
+#: What a statement may set: everything else could write, or let another statement write.
+CHANGEABLE = ("TimeZone", "Calendar", "enable_external_access")
+#: Types of which every value arrives as it is.
+INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
+HELD = frozenset((*INTEGERS, "boolean", "float", "double", "decimal", "varchar", "enum", "null"))
+#: Types that Python has as numbers once it has their digits.
+WHOLE = frozenset(("hugeint", "uhugeint", "bignum"))
+_TIMES = "{0} between cast('0001-01-02' as {1}) and cast('9999-12-30' as {1})"  # a day less for the zone
+#: Types that Python has for some values: {0} is the value, {1} the type. Not for infinity, BC and the year 10000.
+WITHIN = {
+    "date": "{0} between date '0001-01-01' and date '9999-12-31'",
+    "time": "{0} < time '24:00:00'",
+    "interval": "extract(year from {0}) = 0 and extract(month from {0}) = 0 "
+    "and abs(extract(day from {0})) < 10000 and abs(extract(hour from {0})) < 240000",
+    **dict.fromkeys(("timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone"), _TIMES),
+}
+
 
 class Result(NamedTuple):
     """Column names and rows of Python values."""
@@ -29,34 +47,109 @@ class Result(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-def run(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
-    """Run SQL and return what the last statement gives. Raises ConfigurationError with DuckDB's own words."""
+def run(connection: Any, sql: str) -> Result:
+    """Run SQL that only reads and return what the last statement gives, every value exact.
 
-    def arrow() -> Any:
+    From then on the connection can write to no file. Raises ConfigurationError with the database's own words.
+    """
+
+    def read() -> Result:
+        if not isinstance(connection, duckdb.DuckDBPyConnection):  # another engine, with values of its own
+            found = connection.read(sql)
+            return Result([column.name for column in found.columns], found.rows)
+        _only_read(connection, sql)
         relation = connection.sql(sql)
-        return relation.to_arrow_table() if relation is not None else None
+        return _exact(relation) if relation is not None else Result([], [])  # a statement that gives nothing
 
     try:
         with ThreadPoolExecutor(1) as worker:  # in the main thread DuckDB would not hear Ctrl-C
-            running = worker.submit(arrow)
+            running = worker.submit(read)
             try:
-                table = running.result()
+                return running.result()
             except KeyboardInterrupt:
                 connection.interrupt()
                 raise
+    except duckdb.PermissionException as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ConfigurationError(f"query: it only reads, and files only in a select ({reason})") from None
     except duckdb.Error as problem:
         raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
-    if table is None:  # a statement that gives nothing
-        return Result([], [])
-    columns = [[_span(value) for value in column.to_pylist()] for column in table.columns]
-    return Result(table.column_names, list(zip(*columns, strict=True)))
+
+
+def _only_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Take from the connection every way to write a file that the statements could use.
+
+    DuckDB cannot allow a file to be read and not written. But no select writes one once the configuration is locked
+    (or it could log or profile to a file), and what is no select needs none: `copy`, `export`, `attach`, `load`, also
+    behind `explain analyze` or `execute`.
+    """
+    locked = "select current_setting('lock_configuration')"
+    if not connection.execute(locked).fetchall()[0][0]:
+        connection.execute(
+            "set allow_persistent_secrets = false; set autoload_known_extensions = false; "
+            f"set allowed_configs = {list(CHANGEABLE)}; set lock_configuration = true"
+        )
+    if any(statement.type.name not in ("SELECT", "SET") for statement in connection.extract_statements(sql)):
+        connection.execute("set enable_external_access = false")  # nothing turns it on again
+
+
+def _exact(relation: duckdb.DuckDBPyRelation) -> Result:
+    """Fetch a relation. What Arrow and Python are not known to hold comes as DuckDB's own text."""
+    asked = []
+    for place, kind in enumerate(relation.types, 1):
+        within, text = WITHIN.get(kind.id), _as_text(kind)
+        if within:  # two columns: the value, or its text
+            held = within.format(f"#{place}", kind)
+            asked += [
+                f"case when {held} then #{place} end",
+                f"case when not ({held}) then cast(#{place} as varchar) end",
+            ]
+        else:
+            asked.append(f"cast(#{place} as {text})" if text else f"#{place}")
+    columns = iter(relation.project(", ".join(asked)).to_arrow_table().columns)
+    found: list[list[Any]] = []
+    for kind in relation.types:
+        values = [_span(value) for value in next(columns).to_pylist()]
+        if kind.id in WHOLE:
+            values = [value if value is None else Decimal(value) for value in values]
+        if kind.id in WITHIN and (texts := next(columns)).null_count < len(texts):
+            pairs = zip(values, texts.to_pylist(), strict=True)
+            values = [value if text is None else text for value, text in pairs]
+        found.append(values)
+    return Result(relation.columns, list(zip(*found, strict=True)))
+
+
+def _as_text(kind: Any) -> str | None:
+    """Return the type to which a type must be cast to be held exactly, None for one that already is."""
+    if kind.id in HELD:
+        return None
+    if kind.id not in ("list", "array", "map", "struct", "union"):
+        return "VARCHAR"
+    parts = [(name, part) for name, part in kind.children if name != "size"] if kind.id == "array" else kind.children
+    texts = [_as_text(part) for _, part in parts]
+    if not any(texts):
+        return None if parts else "VARCHAR"
+    cast = [text or str(part) for text, (_, part) in zip(texts, parts, strict=True)]
+    if kind.id == "map":
+        return f"MAP({', '.join(cast)})"
+    if kind.id in ("struct", "union"):
+        members = [f"{quoted(name)} {text}" for (name, _), text in zip(parts, cast, strict=True) if name]
+        return f"{kind.id}({', '.join(members)})"
+    return f"{cast[0]}[{dict(kind.children)['size'] if kind.id == 'array' else ''}]"
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _span(value: Any) -> Any:
-    """Return an interval as the time it spans, a month as 30 days (as DuckDB compares them)."""
-    if isinstance(value, pa.MonthDayNano):
-        return timedelta(days=30 * value.months + value.days, microseconds=value.nanoseconds // 1000)
-    return value
+    """Return an interval, which has no months here, as the time it spans."""
+    return (
+        timedelta(days=value.days, microseconds=value.nanoseconds // 1000)
+        if isinstance(value, pa.MonthDayNano)
+        else value
+    )
 
 
 def render(result: Result, form: str, width: int | None = None) -> str:
@@ -123,7 +216,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal) and value.is_finite():
         text = format(value, "f")  # normalize() would round to 28 digits
         return text.partition(".")[0] if value == value.to_integral_value() else text
     if isinstance(value, datetime):
@@ -148,6 +241,10 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return Decimal(value)
-    if value is None or isinstance(value, (str, int, float, bool, Decimal, orjson.Fragment)):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # JSON has no such numbers
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else str(value)
+    if value is None or isinstance(value, (str, int, bool, orjson.Fragment)):
         return value
     return str(value) if not isinstance(value, timedelta) else value.total_seconds()

@@ -9,9 +9,12 @@ import duckdb
 
 from pipelines.apiframe.records import moment
 from pipelines.apiframe.settled import IS_OPEN
-from pipelines.errors import BusyError, ConfigurationError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.settings import Settings
-from pipelines.warehouse import SCHEMA, Run, Warehouse, connect_readonly, warehouse_for
+from pipelines.stores import first_line, store_for
+from pipelines.tables import SCHEMA
+from pipelines.tables.sync_runs import Run
+from pipelines.warehouse import Warehouse
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -22,35 +25,30 @@ def run_facts(run: Run) -> dict[str, Any]:
     return facts
 
 
-def facts(path: Path, now: int) -> dict[str, Any]:
+def facts(chosen: Settings, now: int) -> dict[str, Any]:
     """Return what `status` says, by name; `now` in microseconds since 1970.
 
     Raises ConfigurationError where there is no warehouse and no first load on its way to one.
     """
-    warehouse = Warehouse(path)
-    if not warehouse.path.exists():
-        return {"path": str(path), "first_load": _first_load(warehouse)}
-    connection = connect_readonly(warehouse.path)
-    try:
-        return {"path": str(path), "size_bytes": warehouse.path.stat().st_size, **_published(connection, path, now)}
-    finally:
-        connection.close()
-
-
-def facts_there(chosen: Settings, now: int) -> dict[str, Any]:
-    """Return what `status` says of a warehouse that is no DuckDB file."""
-    warehouse = warehouse_for(chosen)
-    with contextlib.closing(warehouse.connect_readonly()) as connection:
-        size = warehouse.size_bytes(connection)
-        place = str(warehouse.place)
-        return {"path": place, "place": place, "size_bytes": size, **_published(connection, place, now)}
+    store = store_for(chosen)
+    if (first_load := store.first_load()) is not None:
+        return {"path": str(store.place), "first_load": first_load}
+    with contextlib.closing(store.connect_readonly()) as connection:
+        size = store.size_bytes(connection)
+        named = {} if isinstance(store.place, Path) else {"place": store.place}
+        try:
+            return {"path": str(store.place), **named, "size_bytes": size, **_published(connection, store.place, now)}
+        except ApiframeWarehouseError:
+            raise
+        except duckdb.Error as problem:
+            raise ApiframeWarehouseError(f"{store.place}: {first_line(problem)}") from None
 
 
 def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int) -> dict[str, Any]:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
-    run = Warehouse.over(connection, place).last_run()
+    run = Warehouse.over(connection).last_run()
     if run is None:
         raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
     by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
@@ -79,21 +77,3 @@ def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:
         "created_at": moment(created_at).isoformat(),
         "age_seconds": max(0, round((now - created_at) / 1e6)),
     }
-
-
-def _first_load(warehouse: Warehouse) -> dict[str, Any]:
-    if not warehouse.load_file.exists():
-        raise ConfigurationError(f"there is no warehouse at {warehouse.path} yet: run apiframe-warehouse sync")
-    try:
-        with warehouse.lock(0):
-            connection = connect_readonly(warehouse.load_file)
-            try:
-                loaded = Warehouse.over(connection, warehouse.load_file)
-                if not loaded.has("jobs"):
-                    return {"running": False, "jobs": 0, "back_to": None}
-                jobs, oldest = loaded.query(f"select count(*), epoch_us(min(created_at)) from {SCHEMA}.jobs")[0]
-            finally:
-                connection.close()
-    except BusyError:
-        return {"running": True, "jobs": None, "back_to": None}
-    return {"running": False, "jobs": jobs, "back_to": oldest and moment(oldest).isoformat()}

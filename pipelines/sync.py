@@ -25,12 +25,17 @@ from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
-from pipelines.apiframe.records import FINAL, SERVED, Row
+from pipelines.apiframe.records import FINAL, Row, unread_fields
 from pipelines.apiframe.slices import can_restore
 from pipelines.errors import ConfigurationError
-from pipelines.reports import read_rules
 from pipelines.settings import Settings
-from pipelines.warehouse import Run, Totals, Warehouse, warehouse_for
+from pipelines.stores import Store, first_line, store_for
+from pipelines.tables import Table, tables
+from pipelines.tables.jobs import SERVED
+from pipelines.tables.jobs import TABLE as JOBS
+from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
+from pipelines.tables.sync_runs import Run
+from pipelines.warehouse import SEEN, Totals, Warehouse
 
 #: A killed first load loses at most a chunk; each costs dlt a third of a second.
 CHUNK_ROWS = 125_000
@@ -71,15 +76,14 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole. Leaves
     the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
-    error_classes = settings.project / ".dlt" / "error_classes.csv"
-    read_rules(error_classes)  # what is wrong with it is said before anything is read
+    store = store_for(settings)
     client = connect(settings)
-    warehouse = warehouse_for(settings)
-    with contextlib.closing(client), warehouse.lock(wait), warehouse.open():
+    with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
-        outcome = _Sync(settings, client, warehouse, full, since, on_page).run(begun)
-        warehouse.create_views(settings.timezone, error_classes)
-        warehouse.publish()
+        views = store.checked_views()  # what is wrong with them is said before anything is read
+        outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
+        outcome.notes.extend(views.notes + store.create_views(views))
+        store.publish()
     return outcome
 
 
@@ -92,6 +96,7 @@ class _Sync:
         self,
         settings: Settings,
         client: Client,
+        store: Store,
         warehouse: Warehouse,
         full: bool,
         since: int | None,
@@ -99,6 +104,7 @@ class _Sync:
     ) -> None:
         self.settings = settings
         self.client = client
+        self.store = store
         self.warehouse = warehouse
         self.scope = settings.scope
         self.settle_after = microseconds(settings.settle_after)
@@ -106,11 +112,13 @@ class _Sync:
         self.finished: set[str] = set()
         self.drift: Counter[str] = Counter()
         self.drifted: set[str] = set()
+        self.unread: dict[str, str] = {}  # id -> fields of a job that could not be read, as it was written just now
         self.problem: BaseException | None = None
         self.before = warehouse.totals()
         self.models = warehouse.models()
         self.catalogue: list[dict[str, Any]] | None = None
         self.catalogue_asked = False
+        self.filled: list[tuple[Table, list[Any]]] = []
         self._plan(full, since)
         self.account = self._whose()
         known = self.known
@@ -138,13 +146,12 @@ class _Sync:
         last = self.warehouse.last_run(self.scope)
         latest = self.warehouse.last_run()
         self.number = latest.number + 1 if latest else 1
-        state = self.warehouse.state() if full or last is None else {}
+        state = self.store.state() if full or last is None else {}
         saved = state.get("progress", {}).get(self.scope)
         belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
-                f"{self.warehouse.place} belongs to {belongs_to}; "
-                f"for {self.settings.base_url} set another warehouse.path"
+                f"{self.store.place} belongs to {belongs_to}; for {self.settings.base_url} set another warehouse.path"
             )
         if last and since is not None and not full and (last.since is None or last.since <= since):
             self.notes.append("--since has no effect: the warehouse goes back further already")
@@ -178,13 +185,15 @@ class _Sync:
 
     def _whose(self) -> Account:
         """Return the account of the key; refuse one that is not the warehouse's."""
-        warehouse = self.warehouse
-        seal = warehouse.seal()
-        account, kept = verify(
-            self.client, self.settings.require_key(), warehouse.account(self.scope), seal, warehouse.place
-        )
+        known = self.warehouse.account(self.scope)
+        if not known.is_known:
+            for saved in self.store.state().get("progress", {}).values():
+                if saved:  # what a first load left
+                    known = known.completed(Account(saved.get("user_id"), saved.get("team_id")))
+        seal = self.store.seal()
+        account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
         if kept != seal:
-            warehouse.keep_seal(kept)
+            self.store.keep_seal(kept)
         return account
 
     def _unsettled(self, now: int) -> Sequence[Unsettled]:
@@ -196,7 +205,10 @@ class _Sync:
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
         if self.mode == "full":
-            self.warehouse.mark_seen([], restart=self.progress is None)
+            if self.progress is None:
+                self.store.empty(SEEN)
+            self.store.prepare(SEEN)
+        self._fill(before=True)
         self.reading.begin()
         if self.reading.clock_note:
             self.notes.append(self.reading.clock_note)
@@ -211,13 +223,18 @@ class _Sync:
             self.notes.append("the jobs did not come newest first, so the whole list was read")
         if self.client.throttled:
             self.notes.append(f"the API asked to slow down {self.client.throttled} times")
+        for identity, fields in list(self.unread.items())[:1]:
+            more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+            self.notes.append(
+                f"not read in full: {fields} of job {records.one_line(identity, 80)}{more}; see its extra"
+            )
         after = self.warehouse.totals()
         return Outcome(
             run=self._record(after, begun),
             jobs=after.jobs,
             credits_added=after.credits - self.before.credits,
             seconds=time.monotonic() - begun,
-            path=self.warehouse.place,
+            path=self.store.place,
             drifted=len(self.drifted),
             drift=dict(self.drift.most_common()),
             delisted=len(self.reading.delisted),
@@ -245,10 +262,31 @@ class _Sync:
             user_id=self.account.user_id,
             team_id=self.account.team_id,
         )
-        if self.catalogue is not None:
-            self.warehouse.save_models(self.catalogue, self.models.keys(), started_at)
-        self.warehouse.record(run)
+        self._fill(before=False)
+        with self.store.transaction():
+            self.store.prepare(*tables().values())
+            for table, rows in self.filled:
+                self.store.write(table, rows)
+            self.store.empty(SEEN)
+            self.store.write(SYNC_RUNS, [run])  # last: a sync of which this is there has ended well
         return run
+
+    @property
+    def started_at(self) -> int:
+        """The sync's own time, in microseconds since 1970."""
+        return self.reading.started_at
+
+    def _fill(self, *, before: bool) -> None:
+        """Let the tables that have rows of their own ask for them."""
+        for table in tables().values():
+            if table.rows is None or table.before is not before:
+                continue
+            try:
+                rows = table.rows(self)
+                if rows is not None:
+                    self.filled.append((table, list(rows)))
+            except Exception as problem:
+                self.notes.append(f"{table.name} could not be read: {first_line(problem)}")
 
     # Loading
 
@@ -261,7 +299,7 @@ class _Sync:
             if not first.rows and self.warehouse.has("jobs"):
                 continue
             if pipeline is None:
-                pipeline = self.warehouse.pipeline()
+                pipeline = self.store.pipeline()
             else:
                 gc.collect()  # what dlt leaves of a chunk goes round in circles, and holds its ids
             self._load_chunk(pipeline, itertools.chain([first], changes), stored + CHUNK_SECONDS)
@@ -270,20 +308,20 @@ class _Sync:
             raise self.problem
 
     def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], until: float) -> None:
-        def tables() -> Iterator[Any]:
+        def chunk() -> Iterator[Any]:
             import dlt
 
             loaded: set[str] = set()
             for batch in changes:
                 # Slices overlap, and a job may be on a page and on a list: any copy is what the API served just now.
                 rows = {row.id: row for row in batch.rows if row.id not in loaded}
-                yield records.to_arrow(list(rows.values()))
+                yield JOBS.to_arrow(list(rows.values()))
                 loaded |= rows.keys()
                 self._keep_progress(dlt.current.resource_state("jobs"), batch)
                 if len(loaded) >= CHUNK_ROWS or time.monotonic() > until:
                     return
 
-        self.warehouse.load(pipeline, tables)
+        self.store.load(pipeline, chunk)
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
         known = self.reading.known
@@ -306,7 +344,7 @@ class _Sync:
         """
         try:
             for batch in batches:
-                yield Batch(self._changed(self.warehouse.storable(batch.rows)), batch.progress)
+                yield Batch(self._changed(self.store.storable(batch.rows)), batch.progress)
             delisted = self._delisted()
         except ApiError as problem:
             self.problem = problem
@@ -322,11 +360,12 @@ class _Sync:
 
     def _changed(self, rows: list[Row]) -> list[Row]:
         if self.mode == "full":
-            self.warehouse.mark_seen([row.id for row in rows])
+            self.store.write(SEEN, [(row.id,) for row in rows])
         changed = rows
         if self.before.jobs:
             kept = self.warehouse.kept(rows)
             changed = [row for row in (self._compare(row, kept.get(row.id)) for row in rows) if row]
+        self.unread.update((row.id, fields) for row in changed if row.extra and (fields := unread_fields(row.extra)))
         return self._with_modality(changed)
 
     def _compare(self, row: Row, kept: Row | None) -> Row | None:

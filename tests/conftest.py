@@ -1,15 +1,19 @@
 """Every test has folders, an environment and a home of its own, and a sandbox for an API."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import support
 
 from pipelines import settings
 from pipelines.apiframe import clock, reading
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import connect
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -67,12 +71,60 @@ def api() -> Iterator[Sandbox]:
         yield sandbox
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is for `everywhere` runs on every destination, but for the `gap`s that it names."""
+    if "destination" not in metafunc.fixturenames:
+        return
+    marked = [mark for mark in metafunc.definition.iter_markers("parametrize") if mark.args[0] == "destination"]
+    everywhere = metafunc.definition.get_closest_marker("everywhere")
+    there = metafunc.definition.get_closest_marker("destinations")
+    if marked or not (everywhere or there):
+        return
+    gaps = {name for gap in metafunc.definition.iter_markers("gap") for name in gap.args}
+    others = [pytest.param(name, marks=pytest.mark.destinations) for name in ("postgres", "delta") if name not in gaps]
+    metafunc.parametrize("destination", ["duckdb", *others] if everywhere else others, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    """A Postgres of our own."""
+    from cluster import Server
+
+    running = Server()
+    yield running
+    running.stop()
+    shutil.rmtree(running.folder)
+
+
 @pytest.fixture
-def settings_for(isolated: Path) -> Callable[..., Settings]:
+def database(server: Any) -> Iterator[str]:
+    name = server.new_database()
+    yield name
+    with server.session() as cursor:
+        cursor.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def destination(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The name of a destination that is empty and configured; what `support` reads, it reads from there."""
+    name = str(getattr(request, "param", "duckdb"))
+    if name == "postgres":
+        address = request.getfixturevalue("server").address(request.getfixturevalue("database"))
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    elif name == "delta":
+        monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    if name != "duckdb":
+        monkeypatch.setattr(support, "connect", lambda path: connect(settings.load(path=str(path), destination=name)))
+    return name
+
+
+@pytest.fixture
+def settings_for(isolated: Path, destination: str) -> Callable[..., Settings]:
     """Settings for a sandbox: quick retries, a warehouse in the project folder."""
 
     def make(sandbox: Sandbox, **overrides: object) -> Settings:
         chosen = {
+            "destination": destination,
             "api_key": sandbox.api_key,
             "base_url": sandbox.base_url,
             "path": str(isolated / "data" / "warehouse.duckdb"),

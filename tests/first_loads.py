@@ -13,6 +13,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,7 +33,18 @@ from pipelines.sandbox import Request, Sandbox
 
 WORKERS = 8
 CURSORS = ("position", "position", "offset", "bound", "keeps_filter", "restart", "second")
-PASSING = ("500", "429", "truncated", "reset", "html", "missing_cursor", "repeated_cursor", "empty_page")
+FAULTS: dict[str, dict[str, Any]] = {
+    "500": {},
+    "429": {"retry_after": 0},
+    "truncated": {},
+    "reset": {},
+    "html": {},
+    "missing_cursor": {},
+    "repeated_cursor": {"back": 1},
+    "empty_page": {},
+    "early_end": {},
+    "empty_end": {},
+}
 MOST_RUNS = 12  # of one load: kills, and errors that say "run again"
 HOUR = 3600 * 10**6
 STATUSES = (None, "QUEUED", "PROCESSING", "COMPLETED", "FAILED", "PAUSED")
@@ -54,6 +66,7 @@ class Load:
     days: int
     mix: str
     cursors: str
+    order: str
     kills: tuple[int, ...]  # after so many requests of a run
     faults: tuple[tuple[str, int], ...]  # kind, after so many requests
     forgets: int  # cursors, after so many requests
@@ -71,21 +84,22 @@ class Load:
         return cls(
             seed=seed,
             jobs=jobs,
-            days=draw.choice([5, 30, 90]),
+            days=draw.choice([1, 5, 30, 90]),
             mix=draw.choice(["usual", "equal", "one60", "changed"]),
             cursors=draw.choice(CURSORS),
+            order=draw.choice(["newest"] * 8 + ["oldest", "shuffled"]),
             kills=tuple(draw.randint(1, pages + 20) for _ in range(draw.randint(0, 4))),
-            faults=tuple((draw.choice(PASSING), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
+            faults=tuple((draw.choice(sorted(FAULTS)), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
             forgets=draw.choice([0, 0, 0, draw.randint(1, 2 * pages)]),
             busy=draw.choice([0.0, 0.2, 1.0]),
-            rows=draw.choice([(100, 500), (500, 2_000), (5_000, 125_000)]),
+            rows=draw.choice([(100, 2_000), (1_000, 5_000), (5_000, 125_000)]),
             distance=draw.choice([4, slices.LEAST_DISTANCE]),
             rest=timedelta(minutes=draw.choice([0, 5, 26 * 60])),
         )
 
     def __str__(self) -> str:
         faults = " ".join(kind for kind, _ in self.faults) or "no faults"
-        return f"seed {self.seed}: {self.jobs:,} jobs, {self.cursors}, {self.mix}, busy {self.busy}, {faults}"
+        return f"seed {self.seed}: {self.jobs:,} jobs, {self.order}, {self.cursors}, busy {self.busy}, {faults}"
 
 
 class Life:
@@ -138,19 +152,19 @@ class Life:
 
 
 def _sync(settings: pipelines.settings.Settings, rows: tuple[int, int], distance: int) -> None:
-    """One sync in a process of its own; it ends with the exit code of the command."""
+    """One sync in a process of its own; where it ends with an error, the words of it are left in a file."""
     reading.QUICK_ANSWER = 0.0  # slices, although the sandbox answers at once
     reading.BATCH_ROWS, pipelines.sync.CHUNK_ROWS = rows
     slices.LEAST_DISTANCE = distance
     try:
         pipelines.sync.sync(settings)
-    except ApiframeWarehouseError as problem:
-        (settings.project / "problem").write_text(str(problem))
-        sys.exit(problem.exit_code)
+    except ApiframeWarehouseError as error:
+        (settings.project / "problem").write_text(str(error))
+        sys.exit(error.exit_code)
 
 
-def _run(api: Sandbox, load: Load, life: Life | None, folder: Path, kill_at: int | None) -> int:
-    """Sync once, killed at a request where that is asked for; the exit code, negative where it was killed."""
+def _run(api: Sandbox, load: Load, life: Life | None, folder: Path, kill_at: int | None) -> str | None:
+    """Sync once, killed at a request where that is asked for; why it did not end well, None where it did."""
     settings = pipelines.settings.load(
         {"DLT_PROJECT_DIR": str(folder)},
         api_key=api.api_key,
@@ -160,6 +174,8 @@ def _run(api: Sandbox, load: Load, life: Life | None, folder: Path, kill_at: int
         request_timeout=30,
         workers=WORKERS,
     )
+    problem = folder / "problem"
+    problem.unlink(missing_ok=True)
     api.requests.clear()
     child: list[Any] = []
 
@@ -176,7 +192,11 @@ def _run(api: Sandbox, load: Load, life: Life | None, folder: Path, kill_at: int
         code = process.exitcode
     if code is None:
         raise AssertionError("a sync did not end within five minutes")
-    return code
+    if code == -signal.SIGKILL:
+        return "killed"
+    if code and not problem.exists():
+        raise AssertionError("a sync ended with a traceback")
+    return problem.read_text() if code else None
 
 
 def _differences(path: Path, api: Sandbox, loaded_at: int) -> list[str]:
@@ -214,26 +234,24 @@ def play(load: Load) -> tuple[list[str], str]:
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
     with Sandbox(load.jobs, load.days, load.seed, start, mix=load.mix) as api, _folder() as folder:
         life = Life(api, load)
-        api.cursors = load.cursors
+        api.cursors, api.order = load.cursors, load.order
         for kind, after in load.faults:
-            options: dict[str, Any] = {"retry_after": 0} if kind == "429" else {}
-            api.fault(kind, 1, after, **options)
-        code, kills = 1, list(load.kills)
-        while code != 0 and runs < MOST_RUNS:
-            code = _run(api, load, life, folder, kills.pop() if kills else None)
+            api.fault(kind, 1, after, **FAULTS[kind])
+        why: str | None = "not begun"
+        kills = list(load.kills)
+        while why and runs < MOST_RUNS:
+            why = _run(api, load, life, folder, kills.pop() if kills else None)
             runs += 1
             sent += len(api.requests)
             filtered += sum(bool({"status", "model"} & each.query.keys()) for each in api.requests)
-            if code not in (0, 1, -9):
-                return [f"ended with {code}"], ""
         facts = f"{runs} runs, {sent} requests ({filtered} filtered), {time.monotonic() - begun:.1f} s"
-        if code != 0:
-            return [f"does not end: {(folder / 'problem').read_text()}"], facts
+        if why:
+            return [f"it does not end: {why}"], facts
         api.clear_faults()
         loaded_at = microseconds(api.now)
         api.advance(load.rest)
-        if code := _run(api, load, None, folder, None):
-            return [f"the last sync ended with {code}: {(folder / 'problem').read_text()}"], facts
+        if why := _run(api, load, None, folder, None):
+            return [f"the last sync: {why}"], facts
         return _differences(folder / "data" / "w.duckdb", api, loaded_at), facts
 
 
@@ -250,7 +268,10 @@ def main() -> int:
         os.environ["HOME"] = str(home)  # nothing of the developer's own configuration is seen
         for seed in seeds:
             load = Load.drawn(seed)
-            wrong, facts = play(load)
+            try:
+                wrong, facts = play(load)
+            except AssertionError as problem:
+                wrong, facts = [str(problem)], "not ended"
             lines = [f"{load}; {facts}: {f'{len(wrong)} DIFFERENT' if wrong else 'equal'}", *wrong[:5]]
             sys.stdout.write("\n    ".join(lines) + "\n")
             sys.stdout.flush()

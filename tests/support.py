@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -50,13 +51,15 @@ NAMES = {
 }
 
 
+def connect(path: Path) -> Any:
+    """A connection for readers; the fixture `destination` puts another in its place."""
+    return duckdb.connect(str(path), read_only=True)
+
+
 def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of the published file; times have to be asked for as text or numbers."""
-    connection = duckdb.connect(str(path), read_only=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
+    """Rows of the warehouse; times have to be asked for as text or numbers."""
+    with contextlib.closing(connect(path)) as connection:
+        return list(connection.execute(sql).fetchall())
 
 
 def stored(path: Path) -> dict[str, dict[str, Any]]:
@@ -134,8 +137,8 @@ processes.set_forkserver_preload(
 
 @contextlib.contextmanager
 def running(target: Callable[..., None], *arguments: Any) -> Iterator[multiprocessing.Process]:
-    """Run a function in a process of its own, that does not outlive the block."""
-    process = processes.Process(target=target, args=arguments)
+    """Run a function in a process of its own, in this environment, that does not outlive the block."""
+    process = processes.Process(target=_in_environment, args=(dict(os.environ), target, *arguments))
     process.start()
     try:
         yield process
@@ -144,3 +147,10 @@ def running(target: Callable[..., None], *arguments: Any) -> Iterator[multiproce
             process.kill()
         process.join()
         process.close()
+
+
+def _in_environment(environment: dict[str, str], target: Callable[..., None], *arguments: Any) -> None:
+    # Processes are forked from a server that was started before this test set its environment.
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)

@@ -408,11 +408,11 @@ def test_an_interrupt_that_python_lost_ends_the_reading_at_the_next_page(
 @pytest.mark.usefixtures("synced")
 def test_an_interrupt_ends_a_long_query(environment: dict[str, str]) -> None:
     endless = "select count(*) from range(1000000000) a, range(1000) b where a.range + b.range = 5"
-    sql = f"copy (select 1) to 'begun.csv'; {endless}"
+    os.mkfifo("begun.csv")
+    sql = f"select * from read_csv('begun.csv', header = true, columns = {{'a': 'int'}}); {endless}"
     process = subprocess.Popen([*COMMAND, "query", sql], env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        while not Path("begun.csv").exists() and process.poll() is None:
-            time.sleep(0.05)
+        Path("begun.csv").write_text("a\n1\n")  # waits until it is being read
         time.sleep(0.5)  # nothing tells from outside that the second statement is at work
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)

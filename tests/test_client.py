@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from support import microseconds
 
 from pipelines import settings
+from pipelines.apiframe import bodies
 from pipelines.apiframe.client import (
     ApiError,
     Client,
@@ -68,6 +70,10 @@ class Answers:
         self.paths: list[str] = []
         self.came: list[dict[str, str]] = []
 
+    def parts(self, _path: str) -> Iterator[bytes]:
+        """The body as it is sent."""
+        yield self.body
+
     def __enter__(self) -> "Answers":
         answers = self
 
@@ -80,7 +86,9 @@ class Answers:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answers.body)))
                 self.end_headers()
-                self.wfile.write(answers.body)
+                with contextlib.suppress(OSError):
+                    for part in answers.parts(self.path):
+                        self.wfile.write(part)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -245,7 +253,6 @@ def test_kinds_of_errors_have_the_exit_codes_of_the_contract() -> None:
         (400, "[]", ""),
         (400, '{"error": "line\\nline \\u001b[31m"}', "line line  [31m"),
         (400, '{"error": "say \\"please\\""}', 'say "please"'),
-        (204, "", ""),
     ],
 )
 def test_any_other_refusal_is_an_error_at_once(status: int, body: str, text: str) -> None:
@@ -258,7 +265,7 @@ def test_any_other_refusal_is_an_error_at_once(status: int, body: str, text: str
 
 
 def test_an_answer_without_end_is_not_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.apiframe.client.MOST_BYTES", 2**20)
+    monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
     with Answers(b" " * (2**20 + 1)) as answers, pytest.raises(ApiError, match="more than 1 MB"):
         client_of(answers.base_url).page()
 
@@ -271,8 +278,8 @@ def test_long_words_are_shortened() -> None:
 
 # Faults
 
-#: Not answered by trying again: a redirect is refused, and the rest are pages like any other to the client.
-OTHERS = {"redirect", "unordered", "empty_page"}
+#: Not answered by trying again: 404 and a redirect are refusals, and the rest are pages like any other to the client.
+OTHERS = {"404", "redirect", "unordered", "empty_page", "early_end", "empty_end", "skewed_date", "oversize"}
 PASSING = {
     "429": "429 Too Many Requests",
     "500": "500 Internal Server Error",
@@ -328,7 +335,7 @@ def test_a_lasting_fault_is_an_error_after_five_attempts(api: Sandbox, connect: 
     assert client.page(cursor=cursor).jobs == api.listing()[2:102]
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 520, 522, 524, 530])
+@pytest.mark.parametrize("status", [202, 204, 206, 408, 425, 429, 500, 501, 502, 503, 504, 520, 522, 524, 530])
 def test_statuses_that_pass_are_tried_five_times(status: int) -> None:
     with Answers("busy", status) as answers, pytest.raises(ApiError) as problem:
         client_of(answers.base_url).page()
@@ -396,6 +403,111 @@ def test_a_catalogue_that_is_none_is_an_error(body: str) -> None:
     with Answers(body) as answers, pytest.raises(UndocumentedError, match="/models answered 200"):
         client_of(answers.base_url).models()
     assert len(answers.paths) == 2
+
+
+# Pages and jobs that are too large, or odd
+
+
+def test_a_page_with_too_many_bytes_is_asked_for_with_half_the_limit_and_the_next_one_whole(
+    api: Sandbox, connect: Connect
+) -> None:
+    client = connect(api)
+    api.fault("oversize", times=None, limit=30)
+    page = client.page()
+    assert [request.query["limit"] for request in api.requests] == ["100", "50", "25"]
+    assert page.jobs == api.listing()[:25]
+    api.clear_faults()
+    api.requests.clear()
+    assert client.page(cursor=page.next_cursor).jobs == api.listing()[25:125]
+    assert [request.query["limit"] for request in api.requests] == ["100"]
+
+
+def test_one_job_with_too_many_bytes_is_read_but_for_what_is_too_long(
+    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
+    monkeypatch.setattr("pipelines.sandbox.server.OVERSIZE_BYTES", 2**21)
+    job = api.listing()[0]
+    api.fault("oversize", times=None, job=job["id"])
+    client = connect(api)
+    first, again = client.page(), client.page()
+    assert first.jobs == again.jobs, "it is the same each time"
+    kept = first.jobs[0].pop("unread_error")
+    assert first.jobs == [{name: value for name, value in job.items() if name != "error"}]
+    assert (kept["reason"], kept["bytes"], kept["text"]) == ("too many bytes", 2**21 + 2, '"' + "A" * 999)
+    assert client.page(cursor=first.next_cursor).jobs == api.listing()[1:101]
+    assert [request.query["limit"] for request in api.requests] == ["100", "50", "25", "12", "6", "3", "1"] * 2 + [
+        "100"
+    ]
+
+
+def test_a_page_that_does_not_come_in_time_is_asked_for_with_half_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow line: many bytes came, so that fewer may come whole."""
+    monkeypatch.setattr(bodies, "MANY_BYTES", 1000)
+    whole = b'{"jobs": [], "nextCursor": null, "hasMore": false}'
+
+    class Slow(Answers):
+        def parts(self, path: str) -> Iterator[bytes]:
+            if "limit=100" in path:
+                yield b" " * 2000
+                left.wait(5)
+            else:
+                yield b" " * 2000 + whole
+
+    left = threading.Event()
+    with Slow(b" " * 2000 + whole) as answers:
+        assert client_of(answers.base_url, timeout=0.2).page().jobs == []
+        left.set()
+    assert [path.split("limit=")[1].split("&")[0] for path in answers.paths] == ["100", "50"]
+
+
+def test_a_server_that_ignores_the_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_BYTES", 2**10)
+    jobs = ",".join(f'{{"id": "{i}", "createdAt": "2026-01-01", "error": "{"x" * 90}"}}' for i in range(100))
+    with (
+        Answers(f'{{"jobs": [{jobs}], "nextCursor": null, "hasMore": false}}') as answers,
+        pytest.raises(UndocumentedError, match="it has more than 0 MB, and there are more jobs on it than the 1 asked"),
+    ):
+        client_of(answers.base_url).page()
+
+
+SOUND = '{"id": "b", "createdAt": "2026-01-01"}'
+ODD = f'{{"jobs": [{{"id": "a", "createdAt": "2026-01-02", "result": %s}}, {SOUND}], "hasMore": false}}'
+
+
+@pytest.mark.parametrize(
+    ("value", "requests"),
+    [("[" * 5000 + "]" * 5000, 1), ("NaN", 2)],  # what may have been lost on the way is asked for again
+)
+def test_an_odd_job_keeps_no_other_out(value: str, requests: int) -> None:
+    with Answers(ODD % value) as answers:
+        page = client_of(answers.base_url).page()
+    assert [job["id"] for job in page.jobs] == ["a", "b"]
+    assert page.jobs[0]["unread_result"]["text"] == value
+    assert len(answers.paths) == requests
+
+
+def test_the_key_is_in_no_job_though_it_lies_across_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_BYTES", 10)
+    job = f'{{"id": "a", "createdAt": "2026-01-01", "error": "{KEY} {KEY}", "{KEY}": "{KEY}"}}'
+    body = f'{{"jobs": [{job}], "hasMore": false}}'.encode()
+    for size in (1, 7, 43, 1000):
+        parts = (body[at : at + size] for at in range(0, len(body), size))
+        assert b"".join(bodies._without(KEY.encode(), parts)) == body.replace(KEY.encode(), b"***")
+    with Answers(body) as answers:
+        assert KEY not in repr(client_of(answers.base_url).page())
+
+
+@pytest.mark.parametrize("number", ["1", "1234567890123456789012"])
+def test_a_byte_order_mark_is_no_harm(number: str) -> None:
+    with Answers(f'\ufeff{{"jobs": [], "hasMore": false, "n": {number}}}') as answers:
+        assert client_of(answers.base_url).page().jobs == []
+    assert len(answers.paths) == 1
+
+
+def test_odd_entries_of_the_catalogue_are_left_out() -> None:
+    with Answers('{"models": [7, {"label": "x"}, {"id": 7}, {"id": "flux", "costMin": true}]}') as answers:
+        assert client_of(answers.base_url).models() == [{"id": "flux", "costMin": True}]
 
 
 # Waiting
@@ -474,6 +586,39 @@ def test_pauses_grow_and_are_never_longer_than_max_retry_delay(
     assert all(full / 2 <= pause <= full for pause, full in zip(pauses, [4, 8, 10, 10, 10], strict=True))
 
 
+@pytest.mark.parametrize("factor", [1, 0.5])
+def test_where_it_is_not_said_how_long_to_wait_a_throttled_request_waits_a_minute(
+    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    client, now = connect(api, backoff_factor=factor), [1000.0]
+    monkeypatch.setattr("pipelines.apiframe.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(client, "_wait", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    arrived: list[float] = []
+    api.on_request = lambda _: arrived.append(now[0])
+    api.fault("429", times=None, retry_after=None)
+    with pytest.raises(ApiError, match="429 Too Many Requests"):
+        client.page()
+    pauses = [later - earlier for earlier, later in pairwise(arrived)]
+    assert 60 * factor <= sum(pauses) < 65 * factor
+    assert pauses == sorted(pauses), "it backs off"
+
+
+def test_all_threads_wait_for_one_that_is_throttled(api: Sandbox, connect: Connect) -> None:
+    client = connect(api, backoff_factor=0.1)
+    api.fault("429", times=1, retry_after=None)
+    arrived: list[float] = []
+    asked = threading.Event()
+    api.on_request = lambda _: arrived.append(time.monotonic())
+    wait = client._wait
+    client._wait = lambda seconds: (asked.set() if seconds else None, wait(seconds))[1]  # type: ignore[method-assign]
+    first = threading.Thread(target=client.page)
+    first.start()
+    assert asked.wait(5)
+    client.page()
+    first.join()
+    assert arrived[1] - arrived[0] >= 0.4, "a fifteenth of 60 s times 0.1"
+
+
 def test_a_client_that_is_closed_does_not_wait(api: Sandbox) -> None:
     client = client_of(api.base_url, api.api_key, backoff_factor=60)
     api.fault("500", times=None)
@@ -496,6 +641,28 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(api: Sandbox, connect:
         assert elsewhere.requests == []
     assert api.count() == 1
     assert problem.value.status == 302
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            "http://127.0.0.1:9/v3/jobs?limit=100",
+            "sends elsewhere to http://127.0.0.1:9/v3/jobs; check sources.apiframe",
+        ),
+        (f"https://elsewhere.example/{KEY}?key={KEY}", "sends elsewhere to https://elsewhere.example/***; check sour"),
+        ("/login", "sends elsewhere to /login; check sources.apiframe.base_url"),
+        ("", "sends elsewhere; check sources.apiframe.base_url"),
+    ],
+)
+def test_a_redirect_is_told_with_where_it_leads(status: int, location: str, told: str) -> None:
+    with Answers("", status, Location=location) as answers, pytest.raises(ApiError) as problem:
+        client_of(answers.base_url).page()
+    assert len(answers.paths) == 1
+    assert told in str(problem.value)
+    assert KEY not in str(problem.value)
+    assert problem.value.exit_code == 1
 
 
 @pytest.mark.parametrize(

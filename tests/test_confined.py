@@ -280,7 +280,7 @@ def test_other_threads_go_on_meanwhile_with_what_is_theirs(
 
         return jobs_source(slowly, **hints)
 
-    monkeypatch.setattr("pipelines.warehouse.jobs_source", in_the_middle)
+    monkeypatch.setattr("pipelines.stores._sql.jobs_source", in_the_middle)
     thread = threading.Thread(target=other)
     thread.start()
     with dlt_configured_here(isolated, Path.home()):

@@ -82,7 +82,7 @@ def killed(
 
 
 SQL = "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query"
-WAREHOUSE = "pipelines.warehouse:Warehouse"
+STORE = "pipelines.stores.duckdb:DuckDBStore"
 MOMENTS: dict[str, dict[str, Any]] = {
     "before anything": {"place": "pipelines.apiframe.client:Client.page"},
     "extracted": {"place": "dlt.pipeline.pipeline:Pipeline.extract", "after": True},
@@ -91,11 +91,11 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "before jobs are stored": {"place": SQL, "text": 'INSERT INTO "apiframe"."jobs"'},
     "merged, but not done": {"place": SQL, "text": 'INSERT INTO "apiframe"."_dlt_loads"'},
     "loaded": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
-    "before it is recorded": {"place": f"{WAREHOUSE}.record"},
-    "recorded": {"place": f"{WAREHOUSE}.record", "after": True},
-    "before publishing": {"place": f"{WAREHOUSE}.publish"},
-    "copied": {"place": "pipelines.warehouse:_copy", "after": True},
-    "put in place": {"place": "pipelines.warehouse:_fsync_folder"},
+    "before it is recorded": {"place": "pipelines.sync:_Sync._record"},
+    "recorded": {"place": "pipelines.sync:_Sync._record", "after": True},
+    "before publishing": {"place": f"{STORE}.publish"},
+    "copied": {"place": "pipelines.stores.duckdb:_copy", "after": True},
+    "put in place": {"place": "pipelines.stores.duckdb:_fsync_folder"},
 }
 
 
@@ -146,6 +146,7 @@ def test_killed_while_the_api_answers(api: Sandbox, settings_for: Make, request_
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.everywhere
 def test_a_first_load_that_was_killed_goes_on(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
     open_job = api.listing()[0]["id"]
@@ -160,6 +161,7 @@ def test_a_first_load_that_was_killed_goes_on(api: Sandbox, settings_for: Make) 
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.everywhere
 def test_a_first_load_that_was_killed_twice_goes_on_and_misses_no_births(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
     for _ in range(2):
@@ -170,6 +172,7 @@ def test_a_first_load_that_was_killed_twice_goes_on_and_misses_no_births(api: Sa
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.everywhere
 def test_cursors_that_are_refused_when_a_killed_load_goes_on_mean_starting_over(
     api: Sandbox, settings_for: Make
 ) -> None:
@@ -181,6 +184,7 @@ def test_cursors_that_are_refused_when_a_killed_load_goes_on_mean_starting_over(
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.everywhere
 def test_a_full_sync_that_was_killed_goes_on_and_delists_what_is_gone(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
     sync(chosen)
@@ -417,6 +421,7 @@ def _sync_and_tell(settings: Settings, wait: float, told: Any) -> None:
         told.put((problem.exit_code, str(problem)))
 
 
+@pytest.mark.everywhere
 def test_of_two_syncs_at_once_one_runs_and_the_other_waits_or_is_busy(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
     reading_now, go_on = threading.Event(), threading.Event()

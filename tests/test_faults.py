@@ -4,19 +4,26 @@ import contextlib
 import resource
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
-from support import processes, running, runs, stale
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from support import processes, query, running, runs, stale, stored
 
-from pipelines.apiframe import reading
+from pipelines.apiframe import bodies, reading, records, transport
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
+from pipelines.warehouse import Warehouse, model_rows
 
+pytestmark = pytest.mark.everywhere
 Make = Callable[..., Settings]
 
 #: kind -> options that make it quick
@@ -75,6 +82,7 @@ def old_jobs(api: Sandbox) -> list[str]:
     return [job["id"] for job in api.listing()[-2:]]
 
 
+@pytest.mark.gap("postgres", "delta", reason="of the client alone, and long")
 @pytest.mark.parametrize("kind", [*FAULTS, "redirect"])
 def test_a_lasting_fault_ends_a_sync_and_a_passing_one_is_ridden_out_at_every_stage(
     api: Sandbox, settings_for: Make, kind: str
@@ -144,6 +152,7 @@ def test_a_fault_of_the_lists_of_open_jobs_loses_nothing(settings_for: Make, kin
         assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="of the client alone")
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -255,6 +264,7 @@ def test_cursors_that_expire_in_the_middle_of_a_load_are_no_end_of_the_list(api:
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="compares bytes of the file")
 @pytest.mark.usefixtures("small_batches")
 def test_a_full_sync_that_failed_goes_on_and_delists_only_what_is_gone(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api)
@@ -296,6 +306,7 @@ def in_small_files(settings: Settings, most_bytes: int) -> tuple[int, str]:
         return told.get()
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 @pytest.mark.parametrize("most_kb", [8, 200, 1500])
 def test_a_disk_that_is_full_while_loading_leaves_the_warehouse_as_it_was(
     api: Sandbox, settings_for: Make, most_kb: int
@@ -311,6 +322,7 @@ def test_a_disk_that_is_full_while_loading_leaves_the_warehouse_as_it_was(
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 @pytest.mark.parametrize("most_kb", [8, 300, 1000])
 def test_a_disk_that_is_full_during_a_first_load_publishes_nothing(
     api: Sandbox, settings_for: Make, most_kb: int
@@ -324,6 +336,7 @@ def test_a_disk_that_is_full_during_a_first_load_publishes_nothing(
     assert stale(chosen.path, api) == {}
 
 
+@pytest.mark.gap("postgres", "delta", reason="about files")
 def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
     api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +350,7 @@ def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.warehouse.shutil.copyfile", full)
+        patch.setattr("pipelines.stores.duckdb.shutil.copyfile", full)
         assert "No space left on device" in fails(chosen)
     assert chosen.path.read_bytes() == before
     assert not list(chosen.path.parent.rglob("*.publishing"))
@@ -354,7 +367,7 @@ def test_an_error_of_the_database_is_one_line_too(
         raise duckdb.IOException("IO Error: Could not write\nmore")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.warehouse.jobs_source", broken)
+        patch.setattr("pipelines.stores._sql.jobs_source", broken)
         assert "IO Error" in fails(chosen)
     sync(chosen)
     assert stale(chosen.path, api) == {}
@@ -380,3 +393,83 @@ def test_jobs_that_cannot_be_searched_for_are_paged_to_when_a_first_load_goes_on
     api.advance(timedelta(hours=9))
     sync(chosen)
     assert stale(chosen.path, api) == {}
+
+
+# Jobs that are too large, or odd
+
+
+def whole_warehouse(settings: Settings) -> list[tuple[Any, ...]]:
+    return query(settings.path, "select * exclude (synced_at, _dlt_load_id) from apiframe.jobs order by id")
+
+
+def test_a_job_of_too_many_bytes_is_a_row_like_any_other_and_is_not_written_twice(
+    api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
+    monkeypatch.setattr("pipelines.sandbox.server.OVERSIZE_BYTES", 2**21)
+    chosen, big = settings_for(api), api.listing()[120]["id"]
+    api.fault("oversize", None, job=big)
+    outcome = sync(chosen)
+    assert outcome.notes == [f"not read in full: error of job {big}; see its extra"]
+    assert set(stale(chosen.path, api)) == {big}
+    row = stored(chosen.path)[big]
+    assert (row["error"], row["extra"]["unread_error"]["bytes"]) == (None, 2**21 + 2)
+    before = whole_warehouse(chosen)
+    for full in (False, True):
+        outcome = sync(chosen, full=full)
+        assert (outcome.drifted, outcome.run.jobs_new, outcome.notes) == (0, 0, [])
+    assert whole_warehouse(chosen) == before
+    api.clear_faults()
+    sync(chosen, full=True)
+    assert stale(chosen.path, api) == {}, "it has become readable"
+
+
+@pytest.mark.parametrize("depth", [300, 1010, 5000])
+def test_a_job_that_is_nested_too_deeply_is_kept_as_text_and_is_not_written_twice(
+    api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    """The sandbox cannot write such JSON either, so it is put into its answers."""
+    deep, odd = b"[" * depth + b"]" * depth, api.listing()[0]["id"]
+    api.put(odd, result={"deep": "here"})
+    read = transport.parts
+    monkeypatch.setattr(transport, "parts", lambda *of: iter([b"".join(read(*of)).replace(b'{"deep":"here"}', deep)]))
+    chosen = settings_for(api)
+    assert sync(chosen).notes == [f"not read in full: result of job {odd}; see its extra"]
+    assert set(stale(chosen.path, api)) == {odd}
+    row = stored(chosen.path)[odd]
+    assert (row["result"], row["extra"]["unread_result"]) == (
+        None,
+        {"reason": "nested too deeply", "text": deep.decode()},
+    )
+    before = whole_warehouse(chosen)
+    for full in (False, True):
+        assert sync(chosen, full=full).drifted == 0
+    assert whole_warehouse(chosen) == before
+
+
+def catalogues() -> st.SearchStrategy[Any]:
+    """Any JSON where a catalogue may hold it: Decimals for numbers with many digits, as they are decoded."""
+    numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.decimals(allow_nan=False)
+    near = st.sampled_from([1e13, 1e14, Decimal("99999999999999.99999"), Decimal("1e400"), Decimal("1e-400"), True])
+    text = st.text(st.characters(codec="utf-8"), max_size=9) | st.just("a\0") | st.just("x" * 10_000)
+    value = st.none() | st.booleans() | numbers | near | text | st.lists(text, max_size=2)
+    entry = st.fixed_dictionaries(
+        {"id": text},
+        optional=dict.fromkeys(("label", "modality", "pricingMode", "costMin", "costMax", "more"), value),
+    )
+    return st.lists(entry, max_size=6)
+
+
+@given(models=catalogues(), named=st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=3))
+@example(models=[{"id": "a", "costMin": True, "costMax": Decimal("99999999999999.99999")}], named=["a", "b"])
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_no_catalogue_fails_a_sync(models: list[dict[str, Any]], named: list[str]) -> None:
+    decoded = records.decode(records.encode(models).replace("Infinity", "1e999").encode())
+    with duckdb.connect() as connection:
+        connection.execute("create schema apiframe")
+        warehouse = Warehouse.over(connection, "memory")
+        warehouse.save_models(decoded, named, 0)
+        assert set(warehouse.models()) == {model["id"] for model in decoded} | set(named)
+    rows = list(model_rows(decoded, named, 0))
+    decimals = pa.array([number for row in rows for number in row[4:6]], pa.decimal128(18, 4))
+    assert len(decimals) == 2 * len(rows), "Delta holds them too"

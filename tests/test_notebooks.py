@@ -10,14 +10,21 @@ import marimo as mo
 import pytest
 from reports.tables import account, base_tables, hostile, insert
 
+from pipelines.pages import Section
 from pipelines.reports import create_views
-from pipelines.warehouse import connect_readonly
+from pipelines.stores.duckdb import connect_readonly
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = ("credit_spend", "failure_rates")
 
 
-def run(name: str, **given: Any) -> tuple[str, dict[str, Any]]:
+def run(name: str, **given: Any) -> tuple[str, dict[str, Section]]:
+    """Run a notebook; return all it shows, as text, and its answers by section."""
+    shown, defined = cells(name, **given)
+    return shown, defined.get("answers", {})
+
+
+def cells(name: str, **given: Any) -> tuple[str, dict[str, Any]]:
     """Run a notebook; return all it shows, as text, and what its cells define."""
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec
@@ -52,29 +59,31 @@ RECENT = "day > (select max(day) from reports.jobs) - 30"
 
 
 def test_credit_spend_shows_the_totals_of_the_views(warehouse: duckdb.DuckDBPyConnection) -> None:
-    shown, defined = run("credit_spend")
+    shown, answers = run("credit_spend")
     spent, pending, jobs, unknown = sql(
         warehouse,
         "select sum(credits), sum(credits_pending), cast(sum(jobs) as integer), "
         f"cast(sum(jobs_cost_unknown) as integer) from reports.daily_spend where {RECENT}",
     )
-    total = defined["total"]
+    total = answers["credits_at_a_glance"].data.iloc[0]
     assert (total["credits"], total["credits_pending"], total["jobs"]) == (spent, pending, jobs)
     assert total["jobs_cost_unknown"] == unknown > 0
-    assert defined["spend"]["credits"].sum() == defined["by_model"]["credits"].sum() == spent
+    assert answers["spend"].data["credits"].sum() == answers["result_costs"].data["credits"].sum() == spent
     assert f"{spent:,.0f}" in shown
 
 
 def test_failure_rates_shows_the_totals_of_the_views(warehouse: duckdb.DuckDBPyConnection) -> None:
-    shown, defined = run("failure_rates")
+    shown, answers = run("failure_rates")
     failed, finished = sql(
         warehouse,
         "select cast(sum(failed) as integer), cast(sum(finished) as integer) "
         f"from reports.daily_reliability where {RECENT}",
     )
-    assert (defined["total"]["failed"], defined["total"]["finished"]) == (failed, finished)
-    assert defined["by_model"]["failed"].sum() == defined["over_time"]["failed"].sum() == failed
-    assert defined["reasons"]["jobs"].sum() == failed
+    total = answers["outcomes_at_a_glance"].data.iloc[0]
+    assert (total["failed"], total["finished"]) == (failed, finished)
+    for section in ("failure_rates", "failure_rate_over_time"):
+        assert answers[section].data["failed"].sum() == failed
+    assert answers["failure_reasons"].data["jobs"].sum() == failed
     assert f"{100 * failed / (failed + finished):.1f} %" in shown
 
 
@@ -95,16 +104,18 @@ def test_filters_change_what_is_counted(name: str, warehouse: duckdb.DuckDBPyCon
         "and cast(created_at at time zone 'Asia/Tokyo' as date) between ? and ?",
         [first, last],
     ).fetchall()
-    _, defined = run(
-        name,
-        days=mo.ui.date_range(value=(first, last)),
-        zone=mo.ui.dropdown(["Asia/Tokyo"], value="Asia/Tokyo"),
-        models=mo.ui.multiselect(["model-3"], value=["model-3"]),
-        unit=mo.ui.dropdown(["week"], value="week"),
+    chosen = mo.ui.dictionary(
+        {
+            "days": mo.ui.date_range(value=(first, last)),
+            "zone": mo.ui.dropdown(["Asia/Tokyo"], value="Asia/Tokyo"),
+            "models": mo.ui.multiselect(["model-3"], value=["model-3"]),
+            "unit": mo.ui.dropdown(["week"], value="week"),
+        }
     )
-    assert defined["total"]["jobs"] == expected > 0
-    assert defined["grain"] == "week"
-    assert defined["by_model"]["model"].tolist() == ["model-3"]
+    glance, *_, last_one = run(name, filters=chosen)[1].values()
+    assert glance.data["jobs"][0] == expected > 0
+    assert glance.asked.unit == "week"
+    assert last_one.data["model"].tolist() == ["model-3"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -114,7 +125,7 @@ def test_days_of_every_time_zone_can_be_chosen(name: str, warehouse: duckdb.Duck
         "select min(cast(created_at at time zone 'Etc/GMT+12' as date)), "
         "max(cast(created_at at time zone 'Pacific/Kiritimati' as date)) from reports.jobs",
     )
-    days = run(name)[1]["days"]
+    days = cells(name)[1]["filters"].elements["days"]
     assert days.start <= first
     assert days.stop >= last
 
@@ -125,9 +136,9 @@ def test_hostile_text_stays_text(name: str, path: Path) -> None:
         hostile(connection)
         create_views(connection, "UTC")
         connection.execute("delete from apiframe.sync_runs")
-    shown, defined = run(name)
-    assert "Last good sync: never" in shown
-    assert len(defined["by_model"]) == 7
+    shown, answers = run(name)
+    assert "Last good sync: never." in shown
+    assert len(answers["result_costs" if name == "credit_spend" else "failure_rates"].data) == 7
     assert "<img src=x" not in shown
     assert "<script>" not in shown
 

@@ -17,8 +17,8 @@ from support import processes, query, running, runs, stale
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores.duckdb import connect_readonly
 from pipelines.sync import sync
-from pipelines.warehouse import connect_readonly
 
 Make = Callable[..., Settings]
 SYNCS = 2

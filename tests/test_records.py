@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support import JOBS, NAMES
 
 from pipelines.apiframe import records
-from pipelines.apiframe.records import InvalidJobError, Row, decode, encode, position, timestamp, to_arrow, to_row
+from pipelines.apiframe.records import InvalidJobError, Row, decode, encode, position, timestamp, to_row
+from pipelines.tables.jobs import TABLE
 
 MODALITIES = {"midjourney": "image"}
 CREATED = "2026-03-15T10:00:00.000Z"
@@ -38,7 +39,7 @@ def in_duckdb(*rows: Row) -> list[dict[str, Any]]:
     """Rows as DuckDB gives them back in the types of the contract; times as microseconds."""
     columns = ", ".join(f"{name} {JOBS[name]}" for name in Row._fields)
     names = ", ".join(f"epoch_us({name})" if "TIME ZONE" in JOBS[name] else name for name in Row._fields)
-    jobs = to_arrow(rows)
+    jobs = TABLE.to_arrow(rows)
     with duckdb.connect() as connection:
         connection.execute(f"create table stored ({columns})")
         connection.from_arrow(jobs).insert_into("stored")
@@ -50,19 +51,19 @@ def in_duckdb(*rows: Row) -> list[dict[str, Any]]:
 
 
 def test_columns_are_those_of_the_contract_in_their_order() -> None:
-    assert [*records.COLUMNS, "_dlt_load_id"] == list(JOBS)
+    assert [*TABLE.types, "_dlt_load_id"] == list(JOBS)
 
 
 def test_arrow_types_are_those_of_the_contract() -> None:
     with duckdb.connect() as connection:
-        described = connection.from_arrow(to_arrow([])).columns, connection.from_arrow(to_arrow([])).types
+        described = connection.from_arrow(TABLE.to_arrow([])).columns, connection.from_arrow(TABLE.to_arrow([])).types
     arrow = dict(zip(described[0], map(str, described[1]), strict=True))
     assert arrow == {name: kind.replace("JSON", "VARCHAR") for name, kind in JOBS.items() if name != "_dlt_load_id"}
-    assert [field.name for field in records.arrow_schema() if not field.nullable] == ["id"]
+    assert [field.name for field in TABLE.arrow_schema if not field.nullable] == ["id"]
 
 
 def test_every_column_is_there_without_rows_and_without_values() -> None:
-    assert to_arrow([]).schema == to_arrow([row_of({})]).schema == records.arrow_schema()
+    assert TABLE.to_arrow([]).schema == TABLE.to_arrow([row_of({})]).schema == TABLE.arrow_schema
 
 
 def test_a_job_of_the_documentation() -> None:
@@ -473,12 +474,40 @@ def test_encoded_and_decoded_again_nothing_changes(value: Any) -> None:
 
 
 def test_rows_go_to_arrow_column_by_column() -> None:
-    table = to_arrow([row_of({"status": "QUEUED"}), row_of({"creditCost": 1.5})])
+    table = TABLE.to_arrow([row_of({"status": "QUEUED"}), row_of({"creditCost": 1.5})])
     assert isinstance(table, pa.Table)
     assert table.column("status").to_pylist() == ["QUEUED", None]
     assert table.column("credit_cost").to_pylist() == [None, Decimal("1.5000")]
 
 
-def test_json_that_is_nested_deeper_than_orjson_writes_is_kept() -> None:
-    deep = b"[" * 300 + b"]" * 300
-    assert records.encode(records.decode(deep)) == deep.decode()
+@pytest.mark.parametrize("depth", [300, 1000, 1020])
+def test_json_that_is_nested_deeper_than_orjson_writes_is_kept(depth: int) -> None:
+    deep = '{"a\\"":[1.5,' * (depth // 2) + "null" + "]}" * (depth // 2)
+    assert records.encode(records.decode(deep.encode())) == deep
+    exact = "[" * 300 + "123456789012345678901234567890" + "]" * 300
+    assert records.encode(records.decode(exact.encode())) == exact
+
+
+@pytest.mark.parametrize("depth", [250, 253, 254, 255, 256, 600, 1000, 1015, 1020])
+@pytest.mark.parametrize("field", ["result", "error", "novelty", "creditCost", "status"])
+def test_a_value_nested_deeper_than_is_written_is_kept_as_text(field: str, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    row = row_of(f'{{"{field}": {deep}, "model": "midjourney"}}')
+    assert row == row_of(f'{{"{field}": {deep}, "model": "midjourney"}}'), "the same each time"
+    stored = in_duckdb(row)[0]
+    extra = json.loads(stored["extra"] or "{}")
+    if depth > 254:
+        assert extra == {f"unread_{field}": {"reason": "nested too deeply", "text": deep}}
+        assert records.unread_fields(row.extra or "") == field
+        assert (row.model, row.modality) == ("midjourney", "image")
+        assert row.result is row.error is row.status is row.credit_cost is None
+        assert row.asset_count == (None if field == "result" else 0)
+    elif field == "result":
+        assert (row.result, row.extra) == (deep, None)
+    assert records.differences(row, row._replace(result="[" * 1000 + "]" * 1000, extra=deep)) != []
+
+
+def test_a_row_of_before_with_json_that_is_too_deep_to_compare_is_different() -> None:
+    kept = row_of({})._replace(result="[" * 990 + "12345678901234567890123" + "]" * 990)
+    assert records.differences(row_of({"result": [1]}), kept) == ["result"]
+    assert records.differences(kept, kept._replace(result=f" {kept.result}")) == ["result"]

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 import pytest
 from reports.tables import account, base_tables, hostile, insert
 
-from pipelines import charts
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.report import write_report
 from pipelines.reports import create_views
@@ -254,19 +252,3 @@ def test_the_file_is_private_and_whole_or_not_there(
     (tmp_path / "file").write_text("")
     with pytest.raises(ApiframeWarehouseError, match="cannot write"):
         write(warehouse, tmp_path / "file" / "report.html")
-
-
-def test_different_names_keep_different_labels() -> None:
-    names = pd.Series(["a" * 50, "a" * 20 + "b" + "a" * 29, None, "", "(none)", "a" * 50])
-    shown = charts.labels(names)
-    assert shown.nunique() == names.nunique(dropna=False)
-    assert shown[0] == shown[5]
-    assert charts.labels(names[::-1])[0] == shown[0]
-
-
-@pytest.mark.parametrize(
-    ("duration", "shown"),
-    [(None, "-"), (0.04, "0.0 s"), (119, "119.0 s"), (120, "2.0 min"), (7200, "2.0 h"), (1e6, "11.6 d")],
-)
-def test_durations_are_shown_in_the_unit_that_reads_best(duration: float | None, shown: str) -> None:
-    assert charts.seconds(duration) == shown

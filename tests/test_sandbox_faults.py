@@ -39,6 +39,15 @@ def walk(api: Sandbox, **query: Any) -> list[dict[str, Any]]:
     return jobs
 
 
+def pages(api: Sandbox, number: int) -> list[dict[str, Any]]:
+    """The first pages of the list, seven jobs each."""
+    found: list[dict[str, Any]] = []
+    for _ in range(number):
+        cursor = {"cursor": found[-1]["nextCursor"]} if found else {}
+        found.append(get(api, limit=7, **cursor).json())
+    return found
+
+
 # Faults of transport and status
 
 
@@ -122,6 +131,19 @@ def test_repeated_cursor_comes_round_again(api: Sandbox) -> None:
     assert get(api, cursor=cursor).json()["nextCursor"] == cursor
     again = get(api).json()["nextCursor"]
     assert get(api, cursor=again).json()["jobs"] == api.listing()[:20]
+
+
+@pytest.mark.parametrize("cursors", ["position", "offset"])
+def test_repeated_cursor_may_be_one_of_earlier_pages(api: Sandbox, cursors: str) -> None:
+    api.cursors = cursors
+    led = [None, *(page["nextCursor"] for page in pages(api, 3))]
+    for back in (1, 2):
+        api.fault("repeated_cursor", after=3, back=back)
+        *_, last = pages(api, 4)
+        assert last["nextCursor"] == led[3 - back]
+    api.fault("repeated_cursor", back=1)
+    first = get(api).json()
+    assert get(api, cursor=first["nextCursor"]).json()["jobs"] == first["jobs"]
 
 
 def test_no_jobs_is_a_page_without_the_list(api: Sandbox) -> None:

@@ -5,8 +5,9 @@ from decimal import Decimal
 import duckdb
 import pytest
 
-from pipelines.apiframe.records import Row, to_arrow
+from pipelines.apiframe.records import Row
 from pipelines.apiframe.settled import IS_OPEN, can_change, can_change_sql
+from pipelines.tables.jobs import TABLE as JOBS
 
 MINUTE = 60_000_000
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
@@ -70,7 +71,7 @@ def test_the_predicate_and_the_sql_agree_on_what_can_still_change(
     job = row(status, webhook, born, ended, delisted)
     assert can_change(job, SEEN_AT, HOUR) is changes
     with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'").register("jobs", to_arrow([job]))
+        connection.execute("set TimeZone = 'UTC'").register("jobs", JOBS.to_arrow([job]))
         condition = can_change_sql(SEEN_AT, HOUR)
         assert connection.execute(f"select count(*) from jobs where {condition}").fetchall() == [(int(changes),)]
         is_open = status in ("QUEUED", "PROCESSING") and not delisted

@@ -14,9 +14,9 @@ from support import JOBS, microseconds, served
 
 from pipelines.apiframe import UndocumentedError, apiframe_source, jobs_source
 from pipelines.apiframe.client import ApiError
-from pipelines.apiframe.records import arrow_schema
 from pipelines.errors import ConfigurationError
 from pipelines.sandbox import Sandbox
+from pipelines.tables.jobs import TABLE
 
 Run = Callable[..., Any]
 
@@ -53,10 +53,10 @@ def run(api: Sandbox, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def loaded(isolated: Path) -> dict[str, dict[str, Any]]:
-    columns = [f"epoch_us({name})" if "TIME ZONE" in JOBS[name] else name for name in arrow_schema().names]
+    columns = [f"epoch_us({name})" if "TIME ZONE" in JOBS[name] else name for name in TABLE.arrow_schema.names]
     with duckdb.connect(str(isolated / "theirs.duckdb"), read_only=True) as connection:
         rows = connection.execute(f"select {', '.join(columns)} from raw.jobs").fetchall()
-    jobs = [dict(zip(arrow_schema().names, row, strict=True)) for row in rows]
+    jobs = [dict(zip(TABLE.arrow_schema.names, row, strict=True)) for row in rows]
     assert len({job["id"] for job in jobs}) == len(jobs)
     for job in jobs:
         job |= {name: json.loads(job[name]) if job[name] is not None else None for name in ("result", "extra")}
@@ -85,7 +85,7 @@ def test_columns_have_the_types_of_the_contract(api: Sandbox, run: Run, isolated
     run()
     with duckdb.connect(str(isolated / "theirs.duckdb"), read_only=True) as connection:
         described = {name: kind for name, kind, *_ in connection.execute("describe raw.jobs").fetchall()}
-    assert {name: described[name] for name in arrow_schema().names} == {
+    assert {name: described[name] for name in TABLE.arrow_schema.names} == {
         name: kind for name, kind in JOBS.items() if name != "_dlt_load_id"
     }
 

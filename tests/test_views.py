@@ -20,7 +20,7 @@ from reports.tables import base_tables, insert
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.reports import FOLDER, create_views, read_rules, read_views
-from pipelines.reports.queries import Period, failure_reasons, label, summary, turnaround
+from pipelines.reports.queries import Period, summary
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("reports/*/input.json"))
 VIEWS = {view.name: view for view in read_views()}
@@ -318,7 +318,7 @@ def test_any_account_is_counted_as_plain_python_counts_it(account: list[dict[str
     }
 
 
-def test_a_period_counts_its_days_models_and_reasons(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_a_period_counts_its_days_and_models(warehouse: duckdb.DuckDBPyConnection) -> None:
     insert(
         warehouse,
         "jobs",
@@ -340,8 +340,6 @@ def test_a_period_counts_its_days_models_and_reasons(warehouse: duckdb.DuckDBPyC
     day = Period(date(2024, 1, 2), date(2024, 1, 2), "Europe/Berlin")
     assert list(summary(warehouse, day, "model")["jobs"]) == [1, 1]
     assert summary(warehouse, day.before()).iloc[0]["credits"] == 2
-    assert turnaround(warehouse, day.before())["p50_s"].tolist() == [10.0]
-    assert failure_reasons(warehouse, day)["failure_reason"].tolist() == ["time-out"]
     nameless = Period(day.first, day.last, day.timezone, models=("",))
     assert summary(warehouse, nameless).iloc[0]["jobs"] == 1
     week = Period(date(2024, 1, 1), date(2024, 1, 7))
@@ -352,19 +350,3 @@ def test_a_period_counts_its_days_models_and_reasons(warehouse: duckdb.DuckDBPyC
 def test_long_periods_are_shown_in_larger_units(days: int, unit: str) -> None:
     first = date(2024, 1, 1)
     assert Period(first, first + timedelta(days=days - 1)).unit() == unit
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (None, "(none)"),
-        ("", "(none)"),
-        (" \n\t", "(none)"),
-        (float("nan"), "(none)"),
-        ("a\x1b[31m\u202eb", "a [31m b"),
-        ("x" * 10_000 + "-v2", "xxxx…v2"),
-        ("🎨", "🎨"),
-    ],
-)
-def test_labels_are_one_printable_line(text: object, shown: str) -> None:
-    assert label(text, 7 if isinstance(text, str) and len(text) > 99 else 28) == shown

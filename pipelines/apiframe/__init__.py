@@ -20,6 +20,7 @@ from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.frontier import Known, Unsettled
 from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.settled import can_change
+from pipelines.tables.jobs import TABLE as JOBS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "Client", "UndocumentedError", "apiframe_source", "jobs_source"]
 
+#: Types that dlt has to be told.
+HINTS: dict[str, dict[str, Any]] = {
+    "DOUBLE": {"data_type": "double"},
+    "BOOLEAN": {"data_type": "bool"},
+    "INTEGER": {"data_type": "bigint", "precision": 32},
+    "JSON": {"data_type": "json"},
+}
 #: Jobs. How densely they lie is not known to dlt's state, so that old ones are listed or searched, never paged to.
 FAR = 10**12
 
@@ -95,7 +103,7 @@ def source_of(
                     unsettled[row.id] = (row.created_at, row.status)
                 else:
                     unsettled.pop(row.id, None)
-            yield records.to_arrow(batch.rows)
+            yield JOBS.to_arrow(batch.rows)
         if reading.clock_note:
             logging.getLogger(__name__).warning("%s", reading.clock_note)
         for identity in reading.gone():
@@ -137,33 +145,23 @@ def jobs_source(
     """
     import dlt
 
-    columns: Any = {
-        "id": {"nullable": False},
-        "created_at": {"nullable": False},
-        "progress": {"data_type": "double"},
-        "expired": {"data_type": "bool"},
-        "asset_count": {"data_type": "bigint", "precision": 32},
-        "result": {"data_type": "json"},
-        "extra": {"data_type": "json"},
-        "synced_at": {} if deduplicated else {"dedup_sort": "desc"},
-    }
+    columns: Any = {column.name: {"nullable": column.nullable, **HINTS.get(column.type, {})} for column in JOBS.columns}
+    if not deduplicated:
+        columns["synced_at"]["dedup_sort"] = "desc"
 
     disposition: Any = {"disposition": "merge", "strategy": strategy, "deduplicated": deduplicated}
 
     @dlt.resource(
         name="jobs",
         write_disposition="append" if fresh else disposition,
-        primary_key="id",
+        primary_key=JOBS.key,
         table_format=table_format,
         columns=columns,
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
     )
     def jobs(
         created_at: Any = dlt.sources.incremental(  # noqa: B008 - how dlt declares an incremental
-            # No scheduler may say from when to when, as `DLT_INTERVAL_START` would.
-            "created_at",
-            primary_key=(),
-            allow_external_schedulers=False,
+            "created_at", primary_key=()
         ),
     ) -> Iterator[pa.Table]:
         # dlt would drop rows below the start; what is read again is decided by the frontier, and nothing is too old.

@@ -7,6 +7,7 @@ and is blotted out of everything that comes back. Leaves to others what to ask f
 
 import email.utils
 import functools
+import math
 import random
 import threading
 import time
@@ -18,9 +19,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
-from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
-from pipelines.apiframe import account, clock, records
+from pipelines.apiframe import account, bodies, clock, records, transport
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 
 Answer = TypeVar("Answer")
@@ -28,8 +29,9 @@ Answer = TypeVar("Answer")
 PAGE_SIZE = 100  # the most that the API gives
 REFUSED = (400, 404, 410, 422)  # answers that say that the API does not take a cursor or filter
 CONNECT_TIMEOUT = 10.0
-CHUNK_BYTES = 2**18
-MOST_BYTES = 2**26  # of one answer: a page of documented jobs has some 50,000
+#: Seconds that a request answered 429 again and again is tried for, where the API does not say how long to wait.
+#: Scaled by `backoff_factor`, as every pause that the API did not ask for.
+THROTTLED_SECONDS = 60.0
 
 
 class ApiError(ApiframeWarehouseError):
@@ -65,6 +67,14 @@ class RefusedKeyError(KeyRefusedError, ApiError):
 
 class RefusedScopeError(ConfigurationError, ApiError):
     """The key may not list the team's jobs."""
+
+
+class _PassingError(Exception):
+    """An attempt failed in a way that may pass. `wait`: the seconds that the API asked for, None where it did not."""
+
+    def __init__(self, problem: ApiError, wait: float | None = None) -> None:
+        self.problem = problem
+        self.wait = wait
 
 
 class Interrupted(ApiframeWarehouseError):  # noqa: N818 - not an error, an end that was asked for
@@ -108,6 +118,7 @@ class Client:
         self._max_retry_delay = max_retry_delay
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
+        self._environment = transport.environment(self.base_url)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._not_before = 0.0  # monotonic: the API asked everyone to wait until then
@@ -141,38 +152,48 @@ class Client:
     ) -> Page:
         """Read one page of the jobs list, newest first.
 
+        Of a page that has too many bytes a shorter one is asked for, down to one job: it ends where its cursor says,
+        like any other. What cannot be read of a job is left out of it (`salvage`) and keeps no other job out.
         Raises CursorRefusedError, UndocumentedError (among others: a job without id or createdAt, `hasMore`
         without a cursor, a cursor that is its own next one) and the other errors of this module.
         """
         asked = {"limit": str(limit), "scope": self.scope, "status": status, "model": model}
         asked |= {"search": search, "cursor": cursor}
 
-        def check(body: Any) -> Page:
-            if not isinstance(body, dict):
-                raise ValueError(f"no object: {records.shorten(body)}")
-            jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
-            if not isinstance(jobs, list):
-                raise ValueError(f"no list of jobs: {records.shorten(body)}")
-            if not isinstance(more, bool):
-                raise ValueError(f"hasMore is {records.shorten(more)}")
-            if more and (not isinstance(following, str) or not following):
-                raise ValueError("hasMore is true, but there is no nextCursor")
-            if more and following == cursor:
-                raise ValueError("nextCursor is the cursor of this very page")
-            return Page(jobs, records.positions(jobs), following if more else None, self.now())
+        check = functools.partial(self._check_page, cursor)
+        parameters = {name: value for name, value in asked.items() if value is not None}
+        while limit > 1:
+            try:
+                return self._get("/jobs", parameters, check, read=bodies.page)
+            except bodies.TooLongPageError:
+                limit //= 2
+                parameters["limit"] = str(limit)
+        return self._get("/jobs", parameters, check, read=bodies.page_of_one)
 
-        return self._get("/jobs", {name: value for name, value in asked.items() if value is not None}, check)
+    def _check_page(self, cursor: str | None, body: Any) -> Page:
+        if not isinstance(body, dict):
+            raise ValueError(f"no object: {records.shorten(body)}")
+        jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
+        if not isinstance(jobs, list):
+            raise ValueError(f"no list of jobs: {records.shorten(body)}")
+        if not isinstance(more, bool):
+            raise ValueError(f"hasMore is {records.shorten(more)}")
+        if more and (not isinstance(following, str) or not following):
+            raise ValueError("hasMore is true, but there is no nextCursor")
+        if more and following == cursor:
+            raise ValueError("nextCursor is the cursor of this very page")
+        return Page(jobs, records.positions(jobs), following if more else None, self.now())
 
     def models(self) -> list[dict[str, Any]]:
-        """Read the catalogue of models: objects with at least an `id`."""
+        """Read the catalogue of models: objects with at least an `id`. Entries that are none are left out."""
 
         def check(body: Any) -> list[dict[str, Any]]:
             found = body.get("models") if isinstance(body, dict) else None
-            if not isinstance(found, list) or not all(
-                isinstance(model, dict) and isinstance(model.get("id"), str) for model in found
-            ):
+            listed = found if isinstance(found, list) else []
+            models = [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
+            if not models and found != []:
                 raise ValueError(f"no list of models: {records.shorten(body)}")
-            return found
+            return models
 
         return self._get("/models", {}, check, attempts=2)
 
@@ -186,66 +207,75 @@ class Client:
         parameters: Mapping[str, str],
         check: Callable[[Any], Answer],
         attempts: int | None = None,
+        read: bodies.Read = bodies.plain,
     ) -> Answer:
+        """Ask until `check` takes what `read` makes of an answer, or `attempts` are over."""
         attempts = attempts or self._max_attempts
         for attempt in range(1, attempts + 1):
             self._wait(max(0.0, self._not_before - time.monotonic()))
             with self._lock:
                 self.requests += 1
                 self.retries += attempt > 1
-            asked_to_wait = 0.0
             try:
-                asked_at = time.monotonic()
-                response = self._send(path, parameters)
-                self.answered_after = time.monotonic() - asked_at
-                body = self._body(response).replace(self._key.encode(), b"***")
-            except (requests.RequestException, HTTPError, OSError) as fault:
-                if self._closed.is_set():
-                    raise Interrupted("interrupted") from None
-                problem: ApiError = ApiError(self._unreachable(path, fault))
-            else:
-                self._read_clock(response)
-                if response.status_code == 200:
-                    try:
-                        return check(records.decode(body))
-                    except ValueError as fault:
-                        problem = self._undocumented(path, response, str(fault))
-                else:
-                    problem = self._refused(path, parameters, response, body)
-                    if response.status_code < 500 and response.status_code not in (408, 425, 429):
-                        raise problem
-                    asked_to_wait = _retry_after(response)
-                    if response.status_code == 429:
-                        self.throttled += 1
-            if asked_to_wait > self._max_retry_delay:
+                return self._try(path, parameters, check, read, attempt > 1)
+            except _PassingError as passing:
+                problem, asked_to_wait = passing.problem, passing.wait
+            if asked_to_wait is not None and asked_to_wait > self._max_retry_delay:
                 problem.args = (f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",)
                 raise problem
-            if attempt == attempts:
-                break
-            # Everyone waits when the API says so; a request that failed alone waits alone, and never in step.
-            self._not_before = max(self._not_before, time.monotonic() + asked_to_wait)
-            pause = min(self._backoff_factor * 2 ** (attempt - 1), self._max_retry_delay)
-            self._wait(pause * random.uniform(0.5, 1) if not asked_to_wait else random.uniform(0, 0.1))  # noqa: S311
+            if attempt < attempts:
+                self._pause(attempt, asked_to_wait, throttled=problem.status == 429)
+        if problem.status is None:
+            problem.args = (f"{problem} ({attempts} attempts)",)
         raise problem
 
-    def _body(self, response: requests.Response) -> bytes:
-        """Return the body, of which every part comes within the time-out of the whole: some servers drip.
+    def _pause(self, attempt: int, asked: float | None, *, throttled: bool) -> None:
+        """Wait before the next attempt. Where the API says so everyone waits; a request that failed alone waits alone.
 
-        Read through urllib3, since requests' own way takes 10 kB at a time, at twice the cost of a page.
+        Nobody waits in step with others.
         """
-        until = time.monotonic() + self._timeout[1]
-        body = bytearray()
+        factor = self._backoff_factor
+        if throttled and asked is None:
+            asked = min(
+                factor * THROTTLED_SECONDS * 2 ** (attempt - 1) / max(1, 2 ** (self._max_attempts - 1) - 1),
+                self._max_retry_delay,
+            )
+        if asked:
+            self._not_before = max(self._not_before, time.monotonic() + asked)
+            self._wait(random.uniform(0, 0.1))  # noqa: S311
+        else:
+            pause = min(factor * 2 ** (attempt - 1), self._max_retry_delay)
+            self._wait(pause * random.uniform(0.5, 1))  # noqa: S311
+
+    def _try(
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        check: Callable[[Any], Answer],
+        read: bodies.Read,
+        again: bool,
+    ) -> Answer:
+        """Ask once. Raises _PassingError where it may help to ask again."""
         try:
-            while part := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                body += part
-                if len(body) > MOST_BYTES:
-                    raise HTTPError(f"the answer has more than {MOST_BYTES >> 20} MB")
-                if time.monotonic() > until:
-                    raise requests.exceptions.ReadTimeout
-        except BaseException:
-            response.close()  # what follows on this connection would be the rest of this body
-            raise
-        return bytes(body)
+            asked_at = time.monotonic()
+            response = self._send(path, parameters)
+            self.answered_after = time.monotonic() - asked_at
+            self._read_clock(response)
+            if response.status_code == 200:
+                return check(read(response, self._key.encode(), again))
+            words = transport.words(response).replace(self._key.encode(), b"***")
+        except (requests.RequestException, HTTPError, OSError) as fault:
+            if self._closed.is_set():
+                raise Interrupted("interrupted") from None
+            reason = transport.reason(fault, self._timeout[1]).replace(self._key, "***")
+            raise _PassingError(ApiError(f"cannot reach {self.base_url}{path}: {reason}")) from None
+        except ValueError as fault:
+            raise _PassingError(self._undocumented(path, response, str(fault))) from None
+        problem, status = self._refused(path, parameters, response, words), response.status_code
+        self.throttled += status == 429
+        if status >= 500 or status in (408, 425, 429) or 200 < status < 300:
+            raise _PassingError(problem, _retry_after(response))
+        raise problem
 
     def _send(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
         """Ask on this thread's session; only the address of its request changes. The body is not read yet.
@@ -259,12 +289,12 @@ class Client:
             session.headers.update(
                 {"X-API-Key": self._key, "Accept": "application/json", "User-Agent": "apiframe-warehouse"}
             )
-            environment: Any = session.merge_environment_settings(self.base_url, {}, True, None, None)
             session.trust_env = False  # no passwords of ~/.netrc
             request = session.prepare_request(requests.Request("GET", self.base_url))
-            adapter = session.get_adapter(self.base_url)
+            adapter = transport.Adapter()
+            session.mount(self.base_url, adapter)  # closed with it
             base = (request.url or self.base_url).rstrip("/")  # as requests writes it: other alphabets, spaces
-            mine = request, base, functools.partial(adapter.send, timeout=self._timeout, **environment)
+            mine = request, base, functools.partial(adapter.send, timeout=self._timeout, **self._environment)
             self._local.mine = mine
             with self._lock:
                 self._sessions.append(session)
@@ -302,7 +332,11 @@ class Client:
         if status == 404:
             return NotFoundError(f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts)
         if 300 <= status < 400:
-            return ApiError(f"{said}: {self.base_url} sends elsewhere; check sources.apiframe.base_url", **facts)
+            where = response.headers.get("Location", "").split("?")[0].replace(self._key, "***")
+            to = f" to {records.one_line(where)}" if where else ""
+            return ApiError(f"{said}: {self.base_url} sends elsewhere{to}; check sources.apiframe.base_url", **facts)
+        if status == 407:
+            return ApiError(f"{said.replace('API', 'proxy', 1)} for {self.base_url}{path}", **facts)
         return ApiError(f"{said} for {self.base_url}{path}", **facts)
 
     def _undocumented(self, path: str, response: requests.Response, problem: str) -> UndocumentedError:
@@ -319,25 +353,6 @@ class Client:
         found = response.headers.get("x-request-id")
         return records.one_line(found.replace(self._key, "***"), 80) if found else None
 
-    def _unreachable(self, path: str, fault: Exception) -> str:
-        if isinstance(fault, requests.Timeout | ReadTimeoutError):
-            reason = f"no answer within {self._timeout[1]:g} s"
-        elif isinstance(fault, requests.exceptions.SSLError):
-            reason = "the certificate is not trusted"
-        elif isinstance(fault, requests.exceptions.ProxyError):
-            reason = "the proxy does not answer"
-        elif isinstance(fault, ProtocolError | DecodeError):
-            reason = "the answer was cut off"
-        elif isinstance(fault, HTTPError):
-            reason = str(fault)
-        elif "resolve" in str(fault) or "Name or service" in str(fault):
-            reason = "unknown host"
-        elif "refused" in str(fault):
-            reason = "connection refused"
-        else:
-            reason = "the connection broke"
-        return f"cannot reach {self.base_url}{path}: {reason} ({self._max_attempts} attempts)"
-
 
 def _own_words(body: bytes) -> str:
     """Return what the API itself says of an error: `error` and the fields of `details`, as one short line."""
@@ -353,19 +368,18 @@ def _own_words(body: bytes) -> str:
     return records.one_line(text, 300)
 
 
-def _retry_after(response: requests.Response) -> float:
-    """Return the seconds that Retry-After asks for, given as seconds or as a date (RFC 9110); 0 where it does not."""
+def _retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that Retry-After asks for, as seconds or as a date (RFC 9110); None where it does not."""
     value = response.headers.get("Retry-After", "").strip()
-    if not value:
-        return 0.0
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return None if math.isnan(seconds) else max(0.0, seconds)
     except ValueError:
         pass
     try:
         until = email.utils.parsedate_to_datetime(value)
     except (ValueError, OverflowError):
-        return 0.0
+        return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

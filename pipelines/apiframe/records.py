@@ -1,4 +1,4 @@
-"""Jobs as rows: the only place that knows the columns and what a job of the API looks like.
+"""Jobs as rows: the only place that knows what a job of the API looks like, and how it fits the columns.
 
 Promises that nothing a job holds is lost: unknown fields, and known ones whose value does not fit its column,
 are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing new needs no Arrow.
@@ -6,7 +6,6 @@ are kept in `extra`. Rows are plain tuples, so that a sync that finds nothing ne
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import math
@@ -15,12 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pipelines.tables.jobs import SERVED
+from pipelines.tables.jobs import TABLE as JOBS
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 OPEN = ("QUEUED", "PROCESSING")
@@ -30,7 +29,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
-    """A job as the warehouse holds it, column by column; times in microseconds since 1970 (UTC)."""
+    """A row of the table `jobs`, column by column; times in microseconds since 1970 (UTC)."""
 
     id: str
     status: str | None
@@ -51,25 +50,6 @@ class Row(NamedTuple):
     delisted_at: int | None
 
 
-#: What the API itself says of a job: a row is written again only where one of these differs.
-SERVED = tuple(
-    name for name in Row._fields if name not in ("modality", "scope", "synced_at", "delisted_at", "asset_count")
-)
-TYPES = {
-    "progress": "DOUBLE",
-    "credit_cost": "DECIMAL(18,4)",
-    "created_at": "TIMESTAMPTZ",
-    "completed_at": "TIMESTAMPTZ",
-    "expired": "BOOLEAN",
-    "asset_count": "INTEGER",
-    "result": "JSON",
-    "extra": "JSON",
-    "synced_at": "TIMESTAMPTZ",
-    "delisted_at": "TIMESTAMPTZ",
-}
-#: column -> SQL type (DuckDB), in the order of Row.
-COLUMNS = {name: TYPES.get(name, "VARCHAR") for name in Row._fields}
-
 FIELDS = {
     "id",
     "status",
@@ -89,10 +69,22 @@ EXACT_LIMIT = 2**53  # a float holds every whole number below
 #: A number that a float does not hold exactly has at least sixteen digits: all digits become 0, the rest a blank.
 DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else ord(" ") for byte in range(256))
 LONG_RUN = b"0" * 16
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: An escape in JSON text; `lone` is half of a pair of surrogates.
+ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+#: A field whose value could not be read is under this name instead, with the reason and what there is of its text.
+UNREAD = "unread_"
 
 
 class InvalidJobError(ValueError):
     """A job that cannot be stored: it has no id or no createdAt, or is no object. Says which, shortened."""
+
+
+class TooDeepError(ValueError):
+    """JSON nested deeper than it can be decoded."""
 
 
 def decode(body: bytes) -> Any:
@@ -100,11 +92,12 @@ def decode(body: bytes) -> Any:
 
     Raises ValueError where the body is not JSON. Lone surrogates, which no database stores, become U+FFFD.
     """
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         if not _has_long_number(body):
             return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass  # the standard library also reads lone surrogates
+        body = ESCAPE.sub(_without_lone_surrogate, body)
     text = body.decode("utf-8")
 
     def exact(number: str) -> Decimal:
@@ -120,10 +113,11 @@ def decode(body: bytes) -> Any:
         return int(number) if len(number) < 19 else exact(number)
 
     try:
-        decoded = json.loads(text, parse_float=exact, parse_int=whole, parse_constant=refuse)
-    except (RecursionError, InvalidOperation):
-        raise ValueError("the JSON is nested too deeply, or a number in it is too large") from None
-    return _without_surrogates(decoded) if re.search(r"\\u[dD][89a-fA-F]", text) else decoded
+        return json.loads(text, parse_float=exact, parse_int=whole, parse_constant=refuse)
+    except RecursionError:
+        raise TooDeepError("nested too deeply") from None
+    except InvalidOperation:
+        raise ValueError("a number in it is too large") from None
 
 
 def _has_long_number(body: bytes) -> bool:
@@ -137,22 +131,44 @@ def _has_long_number(body: bytes) -> bool:
     return False
 
 
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
+def _without_lone_surrogate(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["lone"] else escape[0]
 
 
 def encode(value: Any) -> str:
-    """Encode as JSON text; a Decimal as the digits that it was read from."""
+    """Encode as JSON text, however deep it is nested; a Decimal as the digits that it was read from."""
     try:
-        return orjson.dumps(value, default=_encode_number).decode()
-    except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
-        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+        return _encode_shallow(value)
+    except orjson.JSONEncodeError:
+        return _encode_deep(value)
+
+
+def _encode_shallow(value: Any) -> str:
+    """Encode what is nested no deeper than 254; JSONEncodeError where it is."""
+    return orjson.dumps(value, default=_encode_number).decode()
+
+
+def _encode_deep(value: Any) -> str:
+    """Encode without recursion."""
+    written: list[str] = []
+    rest: list[tuple[bool, Any]] = [(False, value)]  # in reverse: text to be written as it is, or a value
+    while rest:
+        is_text, item = rest.pop()
+        if is_text:
+            written.append(item)
+        elif isinstance(item, dict):
+            rest.append((True, "}"))
+            for number, (name, held) in reversed(list(enumerate(item.items()))):
+                rest += (False, held), (True, f"{',' * (number > 0)}{_encode_shallow(name)}:")
+            rest.append((True, "{"))
+        elif isinstance(item, list):
+            rest.append((True, "]"))
+            for number, held in reversed(list(enumerate(item))):
+                rest += (False, held), (True, "," * (number > 0))
+            rest.append((True, "["))
+        else:
+            written.append(_encode_shallow(item))
+    return "".join(written)
 
 
 def _encode_number(value: Any) -> Any:
@@ -256,7 +272,8 @@ def to_rows(
         ):
             raise ValueError("not as documented")
         completed_at = [None if time is None else timestamp(time) for time in completed]
-    except (KeyError, ValueError):  # something that the document does not promise; or no jobs
+        results = [None if value is None else _encode_shallow(value) for value in result]
+    except (KeyError, ValueError, orjson.JSONEncodeError):  # something that the document does not promise; or no jobs
         return [
             to_row(job, where, scope=scope, synced_at=synced_at, modalities=modalities)
             for job, where in zip(jobs, positions, strict=True)
@@ -275,7 +292,7 @@ def to_rows(
         completed_at,
         expired,
         [assets for assets, _ in described],
-        [None if value is None else encode(value) for value in result],
+        results,
     ]
     constant = [itertools.repeat(value) for value in (None, scope, synced_at, None)]
     return list(map(Row._make, zip(*columns, *constant, strict=False)))
@@ -300,8 +317,38 @@ def to_row(
 ) -> Row:
     """Turn a job of the API into a row. `where` is its `position`; `modalities` maps model to modality.
 
-    A value that does not fit its column leaves the column null and is kept in `extra` under the API's name.
+    A value that does not fit its column leaves the column null and is kept in `extra` under the API's name. One that
+    is nested deeper than 250 is kept there as text (`unread_` and the name), since few programs read such JSON.
     """
+    try:
+        return _to_row(job, where, scope, synced_at, modalities)
+    except orjson.JSONEncodeError:
+        return _to_row(dict(map(_shallow, job.items())), where, scope, synced_at, modalities)
+
+
+def unread(reason: str, text: str, **facts: Any) -> dict[str, Any]:
+    """Return what is kept in the place of a value that could not be read."""
+    return {"reason": reason, **facts, "text": text}
+
+
+def unread_fields(extra: str) -> str:
+    """Return the fields of a job that could not be read, in words; empty where all could."""
+    names = json.loads(extra) if f'"{UNREAD}' in extra else ()
+    return one_line(", ".join(name.removeprefix(UNREAD) for name in names if name.startswith(UNREAD)))
+
+
+def _shallow(named: tuple[str, Any]) -> tuple[str, Any]:
+    name, value = named
+    try:
+        orjson.dumps([[value]], default=_encode_number)
+    except orjson.JSONEncodeError:
+        return UNREAD + name, unread("nested too deeply", encode(value))
+    return name, value
+
+
+def _to_row(
+    job: Mapping[str, Any], where: tuple[int, str], scope: str, synced_at: int, modalities: Mapping[str, str]
+) -> Row:
     get = job.get
     extra = None if job.keys() <= FIELDS else {name: job[name] for name in job.keys() - FIELDS}
     misfits: dict[str, Any] = {}
@@ -323,7 +370,7 @@ def to_row(
         expired = _fit("expired", expired, _boolean, misfits)
     result = get("result")
     model = _text(get("model"))
-    assets, shape = describe(result)
+    assets, shape = describe(result) if f"{UNREAD}result" not in job else (None, None)
     if misfits:
         extra = {**(extra or {}), **misfits}
     return Row(
@@ -339,8 +386,8 @@ def to_row(
         completed,
         expired,
         assets,
-        None if result is None else encode(result),
-        None if extra is None else encode(dict(sorted(extra.items()))),
+        None if result is None else _encode_shallow(result),
+        None if extra is None else _encode_shallow(dict(sorted(extra.items()))),
         scope,
         synced_at,
         None,
@@ -348,7 +395,7 @@ def to_row(
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or type(value) is str else encode(value)
+    return value if value is None or type(value) is str else _encode_shallow(value)
 
 
 def _fit(name: str, value: Any, convert: Callable[[Any], Any], misfits: dict[str, Any]) -> Any:
@@ -436,42 +483,13 @@ def differences(fresh: Row, kept: Row) -> list[str]:
         name
         for name in SERVED
         if (new := getattr(fresh, name)) != (old := getattr(kept, name))
-        and not (COLUMNS[name] == "JSON" and new is not None and old is not None and decode_equal(new, old))
+        and not (JOBS.types[name] == "JSON" and new is not None and old is not None and decode_equal(new, old))
     ]
 
 
 def decode_equal(one: str, other: str) -> bool:
-    """Tell whether two JSON texts mean the same."""
-    return bool(decode(one.encode()) == decode(other.encode()))
-
-
-@functools.cache
-def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of `jobs`."""
-    import pyarrow as pa
-
-    types = {
-        "VARCHAR": pa.string(),
-        "JSON": pa.string(),
-        "DOUBLE": pa.float64(),
-        "DECIMAL(18,4)": pa.decimal128(18, 4),
-        "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
-        "BOOLEAN": pa.bool_(),
-        "INTEGER": pa.int32(),
-    }
-    return pa.schema([pa.field(name, types[kind], name != "id") for name, kind in COLUMNS.items()])
-
-
-def to_arrow(rows: Sequence[Row]) -> pa.Table:
-    """Turn rows into an Arrow table with every column, also where there are no rows."""
-    import pyarrow as pa
-
-    schema = arrow_schema()
-    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(schema)
-    arrays = []
-    for field, values in zip(schema, columns, strict=True):
-        if pa.types.is_timestamp(field.type):
-            arrays.append(pa.array(values, pa.int64()).cast(field.type))
-        else:
-            arrays.append(pa.array(values, field.type))
-    return pa.table(arrays, schema=schema)
+    """Tell whether two JSON texts mean the same; not where one is nested deeper than is stored any more."""
+    try:
+        return bool(decode(one.encode()) == decode(other.encode()))
+    except (ValueError, RecursionError):
+        return False

@@ -5,25 +5,33 @@ also become COMMENT ON in the database. What differs between engines is written 
 `{local_day(created_at)}`; `macros` has them all. Importing this loads nothing heavy, since every sync does.
 """
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import hashlib
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
 FOLDER = Path(__file__).parent
 ERROR_CLASSES = FOLDER / "error_classes.csv"
 MOST_RULES = 1000
 UNKNOWN_REASON = "unknown"
+#: The end of the comment of each view that was made from a file.
+MADE = r" \(definition [0-9a-f]{12}\)$"
 
 
 Macros = dict[str, Callable[..., str]]
@@ -40,6 +48,72 @@ class View:
     needs: frozenset[str]
     columns: dict[str, str]
     query: str
+    file: Path
+    line: int  # on which the query starts
+    own: bool = False  # the user's
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The views to make, each after those it needs; what is left out of the user's own, and why, is in `notes`."""
+
+    views: list[View]
+    queries: dict[str, str]
+    notes: list[str]
+
+    @property
+    def comments(self) -> dict[str, str]:
+        """The comment of each view, which changes with any definition."""
+        version = hashlib.sha256(repr([(view.description, view.columns) for view in self.views]).encode())
+        version.update(repr(self.queries).encode())
+        return {view.name: f"{view.description} (definition {version.hexdigest()[:12]})" for view in self.views}
+
+    def stand_in(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Tell whether a database holds exactly these."""
+        present = connection.execute(
+            "select view_name, comment from duckdb_views() "
+            "where schema_name = 'reports' and database_name = current_database()"
+        ).fetchall()
+        return dict(present) == self.comments
+
+    def tried(self, connection: duckdb.DuckDBPyConnection) -> Definitions:
+        """Return what of them can be made over the tables of a connection, in which they are made.
+
+        Raises ConfigurationError with file and line where one of ours cannot; the user's are left out.
+        """
+        connection.execute("create schema if not exists reports")
+        views, notes = [], list(self.notes)
+        for view in self.views:
+            statements = [f"create view reports.{view.name} as {self.queries[view.name]}", *describe(view, "")]
+            try:
+                for statement in statements:
+                    connection.execute(statement)
+            except duckdb.Error as problem:
+                connection.execute(f"drop view if exists reports.{view.name}")
+                if not view.own:
+                    raise mistake(view, str(problem)) from None
+                notes.append(left_out(mistake(view, str(problem))))
+            else:
+                views.append(view)
+        return Definitions(views, {view.name: self.queries[view.name] for view in views}, notes)
+
+
+class ViewError(ConfigurationError):
+    """The file of a view is wrong, in a line."""
+
+    def __init__(self, file: Path, line: int, reason: str) -> None:
+        super().__init__(f"{file}:{line}: {reason}")
+
+
+def mistake(view: View, told: str) -> ViewError:
+    """Return what a database tells of the query of a view, with the line of the file."""
+    found = re.search(r"^LINE (\d+):", told, re.MULTILINE)
+    return ViewError(view.file, view.line + (int(found[1]) - 1 if found else 0), told.strip().split("\n", 1)[0])
+
+
+def left_out(problem: Exception) -> str:
+    """Return the note that a view of the user's own is left out."""
+    return f"a view of your own is left out: {problem}"
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_classes: Path | None = None) -> None:
@@ -48,18 +122,19 @@ def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_cla
     `timezone` is the one whose days count; `error_classes` a CSV file to use in place of ours, if it exists.
     Raises ConfigurationError for a time zone DuckDB does not know and for a CSV file that is none.
     """
-    views, queries, comments = definitions(timezone, error_classes)
-    present = connection.execute(
-        "select view_name, comment from duckdb_views() "
-        "where schema_name = 'reports' and database_name = current_database()"
-    ).fetchall()
-    if dict(present) == comments:
+    make_views(connection, definitions(timezone, error_classes), timezone)
+
+
+def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezone: str) -> None:
+    """Make schema `reports` hold exactly these views, all or nothing; where it does already, do nothing."""
+    if found.stand_in(connection):
         return
     if not connection.execute("select 1 from pg_timezone_names() where name = ?", [timezone]).fetchall():
         raise ConfigurationError(f"reports.timezone = {timezone!r}: DuckDB does not know this time zone")
     statements = ["drop schema if exists reports cascade", "create schema reports"]
-    for view in views:
-        statements.append(f"create view reports.{view.name} as {queries[view.name]}")
+    comments = found.comments
+    for view in found.views:
+        statements.append(f"create view reports.{view.name} as {found.queries[view.name]}")
         statements.extend(describe(view, comments[view.name]))
     connection.execute("begin")
     try:
@@ -71,16 +146,28 @@ def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_cla
 
 
 def definitions(
-    timezone: str, error_classes: Path | None = None, engine: Engine = "duckdb"
-) -> tuple[list[View], dict[str, str], dict[str, str]]:
-    """Return the views of an engine, their queries and their comments, which change with any definition."""
+    timezone: str, error_classes: Path | None = None, engine: Engine = "duckdb", own: Path | None = None
+) -> Definitions:
+    """Return the views of an engine: ours, then those of the user's own that can be read from the folder `own`."""
     words = macros(timezone, read_rules(error_classes), engine)
-    views = read_views(engine)
-    queries = {view.name: render(view.query, words) for view in views}
-    version = hashlib.sha256(repr([(view.description, view.columns) for view in views]).encode())
-    version.update(repr(queries).encode())
-    comments = {view.name: f"{view.description} (definition {version.hexdigest()[:12]})" for view in views}
-    return views, queries, comments
+    views = {file.stem: _read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))}
+    queries = {name: _rendered(view, words) for name, view in views.items()}
+    notes: list[str] = []
+    for file in sorted(own.glob("*.sql")) if own else ():
+        try:
+            view = _read_view(file, engine, views)
+            queries[view.name] = _rendered(view, words)
+            views[view.name] = view
+        except ViewError as problem:
+            notes.append(left_out(problem))
+    order = _in_order({name: view for name, view in views.items() if view.engine in (None, engine)}, notes)
+    return Definitions(order, {view.name: queries[view.name] for view in order}, notes)
+
+
+def configured(settings: Settings, engine: Engine = "duckdb") -> Definitions:
+    """Return the views as a project has them: with its error classes, and those in `.dlt/views`."""
+    folder = settings.project / ".dlt"
+    return definitions(settings.timezone, folder / "error_classes.csv", engine, folder / "views")
 
 
 def describe(view: View, comment: str) -> list[str]:
@@ -101,49 +188,144 @@ def engine_of(connection: Any) -> Engine:
 
 
 def read_views(engine: Engine = "duckdb") -> list[View]:
-    """Read every view that an engine can have, each after those it needs.
+    """Read every view of ours that an engine can have, each after those it needs."""
+    views = [_read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))]
+    return _in_order({view.name: view for view in views if view.engine in (None, engine)}, [])
+
+
+def _in_order(views: dict[str, View], notes: list[str]) -> list[View]:
+    """Put each view behind those it needs. The user's own that need each other in a circle are left out."""
+    while True:
+        needs = {
+            name: sorted(
+                {need.removeprefix("reports.") for need in view.needs if need.startswith("reports.")} & views.keys()
+            )
+            for name, view in views.items()
+        }
+        try:
+            return [views[name] for name in TopologicalSorter(needs).static_order()]
+        except CycleError as problem:
+            circle = problem.args[1]
+            view = next((views[name] for name in circle if views[name].own), views[circle[0]])
+            told = ViewError(view.file, 1, f"views that need each other in a circle: {', '.join(circle)}")
+            if not view.own:
+                raise told from None
+            notes.append(left_out(told))
+            views = {name: kept for name, kept in views.items() if name != view.name}
+
+
+def _read_view(file: Path, engine: Engine, ours: Mapping[str, View] | None = None) -> View:
+    """Read the file of a view. With `ours` it is one of the user's own.
 
     A query that is not common to all engines has a variant, `variants/<view>.<engine>.sql`, or is left out.
     """
-    views = {file.stem: _read_view(file) for file in sorted(FOLDER.glob("*.sql"))}
-    for name, view in list(views.items()):
-        variant = FOLDER / "variants" / f"{name}.{engine}.sql"
-        if variant.exists():
-            query = re.sub(r"^--.*\n", "", variant.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            views[name] = replace(view, engine=engine, query=query.strip())
-        elif view.engine not in (None, engine):
-            del views[name]
-    order = TopologicalSorter(
-        {
-            name: sorted(need.removeprefix("reports.") for need in view.needs if need.startswith("reports."))
-            for name, view in views.items()
-        }
-    )
-    return [views[name] for name in order.static_order()]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", file.stem):
+        raise ViewError(file, 1, "the name of a view has small letters, digits and _ alone, and begins with a letter")
+    if ours and file.stem in ours:
+        raise ViewError(file, 1, f"there is a view {file.stem} already: give the file another name")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ViewError(file, 1, f"cannot be read: {problem}") from None
+    start = next((place for place, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    view = _with_head(file, [line[2:].strip() for line in lines[:start]])
+    query = "\n".join(lines[start:])
+    variant = FOLDER / "variants" / f"{file.stem}.{engine}.sql"
+    if ours is None and variant.exists():
+        query, start = variant.read_text(encoding="utf-8"), 0
+        view = replace(view, engine=engine, file=variant)
+    if not query.strip():
+        raise ViewError(file, start + 1, "behind the comments a select is missing")
+    blank = len(query) - len(query.lstrip())
+    select = query.strip().removesuffix(";")
+    return replace(view, query=select, line=start + 1 + query.count("\n", 0, blank), own=ours is not None)
 
 
-def _read_view(file: Path) -> View:
-    head, query = re.fullmatch(r"((?:--.*\n)+)([\s\S]*)", file.read_text(encoding="utf-8")).groups()  # type: ignore[union-attr]
-    lines = [line[2:].strip() for line in head.splitlines()]
-    columns_at = lines.index("Columns:")
-    marked = dict(line.split(": ", 1) for line in lines[:columns_at] if re.match(r"(Engine|Needs): ", line))
+def _with_head(file: Path, head: list[str]) -> View:
+    if "Columns:" not in head:
+        raise ViewError(file, 1, "it must begin with comments: what a row is, -- Needs: and -- Columns:")
+    at = head.index("Columns:")
+    marked = dict(line.split(": ", 1) for line in head[:at] if re.match(r"(Engine|Needs): ", line))
+    described = " ".join(line for line in head[:at] if not re.match(r"(Engine|Needs):", line))
+    if not described or "Needs" not in marked:
+        missing = "-- Needs: with the tables and views it reads" if described else "a sentence that says what a row is"
+        raise ViewError(file, 1, f"before -- Columns: there must be {missing}")
+    columns = {}
+    for place, line in enumerate(head[at + 1 :], at + 2):
+        found = re.fullmatch(r"([a-z_][a-z0-9_]*): +(.+)", line)
+        if not found:
+            raise ViewError(file, place, f"{line[:60]!r} must be the name of a column, a colon and what it means")
+        columns[found[1]] = found[2]
     return View(
         name=file.stem,
-        description=" ".join(line for line in lines[:columns_at] if not re.match(r"(Engine|Needs): ", line)),
+        description=described,
         engine=marked["Engine"].split(" ", 1)[0] if "Engine" in marked else None,
-        needs=frozenset(marked["Needs"].split(", ")),
-        columns=dict(line.split(": ", 1) for line in lines[columns_at + 1 :]),
-        query=query.strip(),
+        needs=frozenset(re.split(r",\s*", marked["Needs"])),
+        columns=columns,
+        query="",
+        file=file,
+        line=1,
     )
+
+
+def _rendered(view: View, words: Macros) -> str:
+    try:
+        return render(view.query, words)
+    except _BadQueryError as problem:
+        raise ViewError(view.file, view.line + view.query.count("\n", 0, problem.position), problem.reason) from None
+
+
+class _BadQueryError(Exception):
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position, self.reason = position, reason
+
+
+#: What is no code: strings, names in quotes and comments.
+_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/"""
+_IN_QUERY = re.compile(_QUOTED + r"|(?P<end>;)|\{(?P<macro>[a-z_]+)\(", re.DOTALL)
+_IN_ARGUMENTS = re.compile(_QUOTED + r"|[()\[\]{},]", re.DOTALL)
 
 
 def render(query: str, words: Macros) -> str:
-    """Replace every `{name(argument, ...)}` of a query; an argument is SQL without a comma of its own."""
+    """Replace every `{name(argument, ...)}` of a query; an argument is SQL, macros and all."""
+    done, at = [], 0
+    while found := _IN_QUERY.search(query, at):
+        if found["end"] is not None:
+            raise _BadQueryError(found.start(), "a view is one select, without a semicolon")
+        if (name := found["macro"]) is None:
+            done.append(query[at : found.end()])
+            at = found.end()
+            continue
+        done.append(query[at : found.start()])
+        arguments, at = _arguments(query, found.end())
+        if name not in words:
+            raise _BadQueryError(found.start(), f"there is no macro {name}; there are {', '.join(sorted(words))}")
+        try:
+            inspect.signature(words[name]).bind(*arguments)
+        except TypeError as problem:
+            raise _BadQueryError(found.start(), f"{{{name}(...)}}: {problem}") from None
+        done.append("(" + words[name](*(render(argument, words) for argument in arguments)) + ")")
+    return "".join([*done, query[at:]])
 
-    def expand(found: re.Match[str]) -> str:
-        return "(" + words[found[1]](*found[2].split(", ")) + ")"
 
-    return re.sub(r"\{([a-z_]+)\((.*?)\)\}", expand, query, flags=re.DOTALL)
+def _arguments(query: str, start: int) -> tuple[list[str], int]:
+    """Return the arguments of a macro that starts there, and where it ends."""
+    arguments, begun, depth, at = [], start, 0, start
+    while found := _IN_ARGUMENTS.search(query, at):
+        sign, at = found[0], found.end()
+        if sign in ("(", "[", "{"):
+            depth += 1
+        elif depth and sign in (")", "]", "}"):
+            depth -= 1
+        elif sign in (",", ")") and not depth:
+            arguments.append(query[begun : found.start()].strip())
+            begun = at
+            if sign == ")":
+                break
+    if not found or query[at : at + 1] != "}":
+        raise _BadQueryError(start, "a macro is not closed: {name(argument, ...)}")
+    return arguments, at + 1
 
 
 def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb") -> Macros:
@@ -160,13 +342,13 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
         # 2.5 times faster than the epoch of the difference
         "seconds": lambda start, end: f"extract(epoch from {end}) - extract(epoch from {start})",
-        "double": lambda number: f"cast({number} as double)",
+        "double": partial(_cast, "double"),
         "failure_reason": partial(_failure_reason, rules),
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
     }
-    exact = "cast({} as double precision)".format  # Postgres computes with decimals where it is not told otherwise
+    exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
     if engine == "postgres":
         return common | {
             "seconds": lambda start, end: (
@@ -180,7 +362,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             ),
         }
     if engine == "spark":
-        exact = "cast({} as double)".format
+        exact = partial(_cast, "double")
         return common | {
             # Not by way of the session's own local time, in which an hour comes twice a year.
             "local_day": lambda time: (
@@ -198,6 +380,10 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     return common
 
 
+def _cast(kind: str, number: str) -> str:
+    return f"cast({number} as {kind})"
+
+
 def _failure_reason(rules: list[tuple[str, str]], error: str, *, quote: Callable[[str], str] | None = None) -> str:
     quote = quote or literal
     # A chain of cases: joining the rules takes twenty times longer.
@@ -205,7 +391,7 @@ def _failure_reason(rules: list[tuple[str, str]], error: str, *, quote: Callable
         f"when position({quote(text)} in lower(coalesce({error}, ''))) > 0 then {quote(reason)}"
         for text, reason in rules
     ]
-    return "\n".join(["case when false then ''", *cases, f"else {literal(UNKNOWN_REASON)} end"])
+    return " ".join(["case when false then ''", *cases, f"else {literal(UNKNOWN_REASON)} end"])
 
 
 def _wilson(

@@ -83,6 +83,7 @@ MEASURES = """
 """
 
 RATES = """
+    failed + finished as ended,
     {double(failed)} / nullif(failed + finished, 0) as failure_rate,
     {wilson_low(failed, finished)} as failure_rate_low,
     {wilson_high(failed, finished)} as failure_rate_high
@@ -138,35 +139,6 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
     )
 
 
-def turnaround(connection: duckdb.DuckDBPyConnection, period: Period) -> pd.DataFrame:
-    """Return seconds from created_at to completed_at of finished jobs: model, jobs, p50_s to p99_s."""
-    percentiles = ", ".join(
-        f"percentile_cont(0.{p}) within group (order by turnaround_s) as p{p}_s" for p in (50, 90, 95, 99)
-    )
-    return frame(
-        connection,
-        f"{PERIOD} select model, count(*) as jobs, {percentiles} from period "
-        "where is_finished and turnaround_s is not null group by model order by p50_s desc, model nulls last",
-        period,
-    )
-
-
-def failure_reasons(connection: duckdb.DuckDBPyConnection, period: Period) -> pd.DataFrame:
-    """Return failure_reason, jobs, share (0 to 1), models, last_seen, example_error (the newest)."""
-    return frame(
-        connection,
-        PERIOD
-        + """
-        select
-            failure_reason, count(*) as jobs, {double(count(*))} / sum(count(*)) over () as share,
-            count(distinct coalesce(model, '')) as models, max(local_day) as last_seen,
-            {newest(error)} as example_error
-        from period where is_failed group by failure_reason order by jobs desc, failure_reason
-        """,
-        period,
-    )
-
-
 def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | None = None) -> pd.DataFrame:
     """Run a query, its macros replaced, and return its rows; `period` gives $first, $last and $models."""
     given: dict[str, Any] = {}
@@ -183,24 +155,3 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
     except (duckdb.CatalogException, duckdb.BinderException):
         raise ApiframeWarehouseError(NO_VIEWS) from None
     return rows
-
-
-def exact(amount: Any) -> str:
-    """Write credits with all their digits and thousands apart; missing ones as -."""
-    if amount is None or amount != amount:
-        return "-"
-    return f"{amount:,.4f}".rstrip("0").rstrip(".")
-
-
-def label(text: Any, length: int = 28) -> str:
-    """Return one printable line of at most `length` characters for a name or message that the API gave.
-
-    A long one keeps its beginning and its end, in which names of versions differ. A missing or blank one is
-    "(none)". The line is plain text: escape it where it becomes HTML.
-    """
-    kept = "" if text is None or text != text else str(text)
-    if len(kept) > 8 * length:
-        kept = kept[: 4 * length] + kept[-4 * length :]
-    kept = " ".join("".join(c if c.isprintable() else " " for c in kept).split())
-    tail = length // 3
-    return (kept if len(kept) <= length else f"{kept[: length - tail - 1]}…{kept[-tail:]}") or "(none)"

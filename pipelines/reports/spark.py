@@ -7,6 +7,7 @@ common to all engines (assets) are left out. Spark itself is the caller's: any s
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from deltalake import DeltaTable
 
 from pipelines import reports
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.tables import tables
 
-TABLES = ("jobs", "models", "sync_runs")
 #: What a table may ask of its readers, without their files alone telling something else than the table.
 HARMLESS = {"timestampNtz", "v2Checkpoint"}
 
@@ -28,19 +29,31 @@ def register(
     timezone: str = "UTC",
     error_classes: Path | None = None,
     storage_options: Mapping[str, str] | None = None,
+    own: Path | None = None,
 ) -> list[str]:
     """Make the views over the tables in `lake` (the folder `apiframe` of the bucket) and return their names.
 
     Where the session has the Delta connector, tables are read with it and views show what is live when they are
     asked. Without it, the files that are live now are read: call this again after a sync. `storage_options` are
-    deltalake's, for listing those files; the session needs its own access to the store.
+    deltalake's, for listing those files; the session needs its own access to the store. `own` is a folder of your views
+    (`.dlt/views`); one that Spark does not take is left out with a warning.
     """
-    for name in TABLES:
+    for name in tables():
         _read(spark, f"{lake.rstrip('/')}/{name}", storage_options).createOrReplaceTempView(f"apiframe_{name}")
-    views, queries, _ = reports.definitions(timezone, error_classes, "spark")
-    for view in views:
-        spark.sql(_named(queries[view.name])).createOrReplaceTempView(f"reports_{view.name}")
-    return [f"reports_{view.name}" for view in views]
+    found = reports.definitions(timezone, error_classes, "spark", own)
+    made, notes = [], list(found.notes)
+    for view in found.views:
+        try:
+            spark.sql(_named(found.queries[view.name])).createOrReplaceTempView(f"reports_{view.name}")
+        except Exception as problem:  # Spark's errors have no class of their own without Spark
+            if not view.own:
+                raise
+            notes.append(reports.left_out(reports.mistake(view, str(problem))))
+        else:
+            made.append(f"reports_{view.name}")
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return made
 
 
 def _read(spark: Any, location: str, storage_options: Mapping[str, str] | None) -> Any:

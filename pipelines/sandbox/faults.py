@@ -20,7 +20,7 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "error_body": {},
     "redirect": {"location": "/login"},
     "missing_cursor": {},
-    "repeated_cursor": {},
+    "repeated_cursor": {"back": 0},  # pages: 0 leads to this one again, 1 to the one before
     "no_jobs": {},
     "unordered": {},
     "empty_page": {},

@@ -1,6 +1,6 @@
-"""The sandbox as tests, demo and benchmark hold it: its clock, its jobs, its moods, and its answers.
+"""The sandbox as tests, demo and benchmark hold it: its clock, its jobs, and its answers.
 
-What is known about jobs lies in `world`, HTTP in `wire`, which request meets a fault in `faults`.
+What is known about jobs lies in `world`, HTTP in `wire`, what only tests ask of it in `moods` and `faults`.
 """
 
 import hashlib
@@ -9,8 +9,7 @@ import re
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
@@ -19,7 +18,8 @@ from urllib.parse import unquote
 import orjson
 
 from pipelines.sandbox.catalogue import MODELS
-from pipelines.sandbox.faults import OVERSIZE_BYTES, Fault, Faults
+from pipelines.sandbox.faults import Fault
+from pipelines.sandbox.moods import Moods
 from pipelines.sandbox.protocol import UUID, Cursor, Filter, Refused, Request, invalid, one_of, parameters
 from pipelines.sandbox.wire import Server
 from pipelines.sandbox.world import (
@@ -28,19 +28,16 @@ from pipelines.sandbox.world import (
     OTHERS,
     STATUSES,
     Job,
-    Position,
     World,
     milliseconds,
     uuid_text,
 )
 
 _STARTING_CREDITS: Final = 250_000
-_CURSORS: Final = ("position", "offset", "bound", "keeps_filter", "restart", "second")
-_ORDERS: Final = ("newest", "oldest", "shuffled")
 _PARAMETERS: Final = ("status", "model", "limit", "cursor", "scope", "search", "include_models")
 
 
-class Sandbox:
+class Sandbox(Moods):
     """A local Apiframe. The same arguments, `now` included, give the same jobs byte for byte.
 
     Its clock stands still unless it is moved (`advance`, `live_on`) or told to follow real time (`live`).
@@ -59,16 +56,14 @@ class Sandbox:
         live: bool = False,
         mix: str = "usual",
     ) -> None:
+        super().__init__()
         start = (now or datetime.now(UTC)).replace(microsecond=0) if now is None else now
         self._world = World(jobs, days, seed, milliseconds(start), mix)
         self._lock = threading.RLock()
         self._port = port
         self._live_since = (time.monotonic(), self._world.now) if live else None
         self._server: Server | None = None
-        self._epoch = 0
         self._numbers = itertools.count(1)
-        self._accepted: deque[float] = deque()
-        self.faults = Faults()
         self.closing = threading.Event()
         self.api_key, self.member_key, self.inactive_key, self.second_key = (
             _key(f"{who} {seed}") for who in ("admin", "member", "former", "second")
@@ -77,12 +72,6 @@ class Sandbox:
         self._guests: dict[str, Sandbox] = {}
         self._ids = {name: _uuid(f"{name} {seed}") for name in ("team", *self._keys)}
         self.latency = latency
-        self.rate_limit: float | None = None
-        self._order = "newest"
-        self._cursors = "position"
-        self.ignore_filters = False
-        self.skew = timedelta(0)  # how far the Date header is ahead of the clock that jobs live by
-        self.on_request: Callable[[Request], object] | None = None
         self.requests: list[Request] = []
 
     @property
@@ -192,61 +181,13 @@ class Sandbox:
             rows = self._world.page(owner, None, None, None, FOREVER)
             return [self._world.render(row) for row in rows]
 
-    # What clients did, and what is done to them
+    # What clients did
 
     def count(self, path: str = "/jobs") -> int:
         """How many requests asked for a path since `requests` was last cleared, rejected ones included."""
         return sum(request.path == path for request in list(self.requests))
 
-    def fault(self, kind: str, times: int | None = 1, after: int = 0, path: str = "/jobs", **options: Any) -> None:
-        """The next `times` (None: all) requests to `path` (* is any) after `after` unharmed ones meet it."""
-        self.faults.order(kind, times, after, path, options)
-
-    def clear_faults(self) -> None:
-        """No more faults."""
-        self.faults.clear()
-
-    def forget_cursors(self) -> None:
-        """From now on every cursor issued so far is refused."""
-        with self._lock:
-            self._epoch += 1
-
-    @property
-    def order(self) -> str:
-        """The order of the list: newest, oldest or shuffled."""
-        return self._order
-
-    @order.setter
-    def order(self, order: str) -> None:
-        self._order = _known(order, _ORDERS)
-
-    @property
-    def cursors(self) -> str:
-        """What is made of a cursor that comes from a list filtered otherwise.
-
-        position: a place in any list; offset: a number of jobs to skip (its own lists too); bound: refused;
-        keeps_filter: the cursor's filter wins; restart: the top; second: a place cut to the whole second.
-        """
-        return self._cursors
-
-    @cursors.setter
-    def cursors(self, cursors: str) -> None:
-        self._cursors = _known(cursors, _CURSORS)
-
     # Answers; the handler calls these
-
-    def limited(self) -> bool:
-        """Whether one more request now is above the rate limit."""
-        if self.rate_limit is None:
-            return False
-        with self._lock:
-            now = time.monotonic()
-            while self._accepted and self._accepted[0] <= now - 1:
-                self._accepted.popleft()
-            if len(self._accepted) >= self.rate_limit:
-                return True
-            self._accepted.append(now)
-            return False
 
     def clock_and_number(self) -> tuple[float, int]:
         """For the headers: seconds since the epoch, and the number of this answer."""
@@ -352,94 +293,15 @@ class Sandbox:
         if query.get("include_models") == "true":
             page["models"] = self._world.models(owner)
         if fault is not None:
-            here = Cursor(self._epoch, after, offset, narrowed, next(self._numbers))
-            self._spoil(page, fault, rows, size, here, query.get("cursor"))
+            here = asked or Cursor(self._epoch, None, 0, narrowed, 0)
+            self._spoil(page, fault, rows, size, here)
         return page
-
-    def _spoil(self, page: Job, fault: Fault, rows: list[int], size: int, here: Cursor, asked: str | None) -> None:
-        """Make of a true page what a fault makes of it. `here` is the place where it begins, as another cursor."""
-        kind, jobs = fault.kind, page["jobs"]
-        if kind == "empty_page":
-            page |= {"jobs": [], "nextCursor": here.text(), "hasMore": True}
-        elif kind == "unordered":
-            jobs.reverse()
-        elif kind == "missing_cursor":
-            page |= {"nextCursor": None, "hasMore": True}
-        elif kind == "repeated_cursor":
-            top = here._replace(position=None, offset=0, nonce=0)
-            page |= {"nextCursor": asked or top.text(), "hasMore": True}
-        elif kind == "no_jobs":
-            del page["jobs"]
-        elif kind == "empty_end":
-            page |= {"jobs": [], "nextCursor": None, "hasMore": False}
-        elif kind == "early_end" and not here.filter.search:  # a search has no end to come too early
-            before = fault.options["before"]
-            if before is None:
-                page |= {"nextCursor": None, "hasMore": False}
-            elif hidden := sum(self._world.created[row] < milliseconds(before) for row in rows):
-                page |= {"jobs": jobs[: len(jobs) - hidden], "nextCursor": None, "hasMore": False}
-        elif kind == "oversize" and size > fault.options["limit"]:
-            ids = [self._world.id(row) for row in rows]
-            big = ids[:1] if fault.options["job"] is None else [fault.options["job"]]
-            for i in (ids.index(each) for each in big if each in ids):
-                jobs[i] = self._world.render(rows[i]) | {"error": "A" * OVERSIZE_BYTES}
 
     def _cursor(self, text: str) -> Cursor:
         cursor = Cursor.read(text)
         if cursor is None or cursor.epoch != self._epoch:
             raise invalid("cursor", "Invalid cursor")
         return cursor
-
-    def _behind(self, narrowed: Filter, asked: Cursor | None) -> tuple[Filter, Position | None, int]:
-        """Which list to show from where, by what is made of cursors that come from another filter."""
-        if asked is None:
-            return narrowed, None, 0
-        foreign = asked.filter != narrowed
-        if foreign and self.cursors == "bound":
-            raise invalid("cursor", "Cursor belongs to another filter")
-        if foreign and self.cursors == "restart":
-            return narrowed, None, 0
-        if foreign and self.cursors == "second" and asked.position is not None:
-            return narrowed, (asked.position[0] // 1000 * 1000, asked.position[1]), asked.offset
-        if self.cursors == "keeps_filter":
-            return asked.filter, asked.position, asked.offset
-        return narrowed, asked.position, asked.offset
-
-    def _slice(self, narrowed: Filter, after: Position | None, offset: int, size: int) -> list[int]:
-        owner, status, model, search = narrowed
-        if search is None and self.order == "newest" and self.cursors != "offset":
-            return self._world.page(owner, status, model, after, size)
-        rows = self._rows(narrowed)
-        if self.cursors == "offset":
-            return rows[offset : offset + size]
-        if after is not None:
-            rows = [row for row in rows if self._rank(self._world.position(row)) > self._rank(after)]
-        return rows[:size]
-
-    def _rows(self, narrowed: Filter) -> list[int]:
-        """Every row of a list, in the order that is served."""
-        owner, status, model, search = narrowed
-        if search is None:
-            rows = self._world.page(owner, status, model, None, FOREVER)
-        else:
-            rows = self._world.find(search, owner, status, model)
-        if self.order != "newest":
-            rows.sort(key=lambda row: self._rank(self._world.position(row)))
-        return rows
-
-    def _rank(self, position: Position) -> tuple[int, int]:
-        created, number = position
-        if self.order == "oldest":
-            return created, number
-        if self.order == "shuffled":
-            return number * 0x9E3779B97F4A7C15 & (1 << 61) - 1, number
-        return -created, -number
-
-
-def _known(value: str, values: tuple[str, ...]) -> str:
-    if value not in values:
-        raise ValueError(f"{value!r} is none of {', '.join(values)}")
-    return value
 
 
 def _ms(span: timedelta) -> int:

@@ -1,7 +1,5 @@
 """HTTP on 127.0.0.1: reads requests, meets them with faults or with the sandbox's answers, and counts them."""
 
-from __future__ import annotations  # the sandbox makes its server: its name is for type checkers only
-
 import contextlib
 import select
 import socket
@@ -9,19 +7,37 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import orjson
 
-from pipelines.sandbox.faults import Fault
+from pipelines.sandbox.faults import Fault, Faults
 from pipelines.sandbox.protocol import Refused, Request
+from pipelines.sandbox.world import Job
 
-if TYPE_CHECKING:
-    from pipelines.sandbox.server import Sandbox
+
+class Served(Protocol):
+    """What is served: `Sandbox`, as far as HTTP needs to know it."""
+
+    latency: float
+    closing: threading.Event
+    faults: Faults
+    on_request: Callable[[Request], object] | None
+    requests: list[Request]
+
+    def limited(self) -> bool:
+        """Whether one more request now is above the rate limit."""
+
+    def clock_and_number(self) -> tuple[float, int]:
+        """For the headers: seconds since the epoch, and the number of this answer."""
+
+    def answer(self, path: str, query: list[tuple[str, str]], key: str | None, fault: Fault | None) -> Job:
+        """The body of a 200, or Refused."""
 
 
 class Server(ThreadingHTTPServer):
@@ -30,7 +46,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, sandbox: Sandbox, port: int) -> None:
+    def __init__(self, sandbox: Served, port: int) -> None:
         self.sandbox = sandbox
         self._serving: dict[threading.Thread, socket.socket] = {}
         super().__init__(("127.0.0.1", port), _Handler)

@@ -5,16 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines import reports
-from pipelines.warehouse import Warehouse, connect_readonly
+from pipelines import reports, settings
+from pipelines.stores.duckdb import DuckDBStore, connect_readonly
 
 
 def main() -> None:
     path = Path(sys.argv[1])
-    warehouse = Warehouse(path)
-    with warehouse.lock(0), warehouse.open():
+    store = DuckDBStore(settings.load({}, path=str(path)))
+    with store.lock(0), store.open():
         begun = time.perf_counter()
-        warehouse.publish()
+        store.publish()
         seconds = {"publish": time.perf_counter() - begun}
     connection = connect_readonly(path)
     for view in reports.read_views():

@@ -13,7 +13,7 @@ import pandas as pd
 from pipelines.reports import read_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
-from pipelines.warehouse import connect
+from pipelines.stores import connect
 
 Rows = list[tuple[Any, ...]]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import support
@@ -12,8 +13,9 @@ from pipelines.apiframe.settled import can_change
 from pipelines.errors import ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import store_for
 from pipelines.sync import sync
-from pipelines.warehouse import ROW, warehouse_for
+from pipelines.warehouse import ROW
 
 pytestmark = pytest.mark.destinations
 Make = Callable[..., Settings]
@@ -38,7 +40,7 @@ def test_a_warehouse_of_an_older_version_adopts_the_account_of_the_next_sync(set
         chosen = settings_for(api)
         sync(chosen)
         forget_the_account(chosen)
-        warehouse_for(chosen).seal_file.unlink()
+        store_for(chosen).seal_file.unlink()
         assert sync(chosen).run.requests == 2
         assert sync(chosen).run.requests == 1
         users = support.query(chosen.path, "select count(*), count(user_id), count(team_id) from apiframe.sync_runs")
@@ -46,12 +48,12 @@ def test_a_warehouse_of_an_older_version_adopts_the_account_of_the_next_sync(set
 
 
 def forget_the_account(chosen: Settings) -> None:
-    warehouse = warehouse_for(chosen)
+    store: Any = store_for(chosen)
     if chosen.destination == "postgres":
-        with warehouse.lock(10), warehouse.open():
-            warehouse.query("alter table apiframe.sync_runs drop column user_id, drop column team_id")
+        with store.lock(10), store.open():
+            store.query("alter table apiframe.sync_runs drop column user_id, drop column team_id")
         return
-    location = warehouse.location("sync_runs")  # type: ignore[attr-defined]
+    location = store.location("sync_runs")
     rows = DeltaTable(location).to_pyarrow_table().drop_columns(["user_id", "team_id"])
     write_deltalake(location, rows, mode="overwrite", schema_mode="overwrite")
 
@@ -63,10 +65,10 @@ def test_what_can_still_change_is_the_same_there(settings_for: Make) -> None:
         api.add(2, status="COMPLETED", webhookStatus="pending")
         run = sync(chosen).run
         hour = 3_600_000_000
-        with contextlib.closing(warehouse_for(chosen).connect_readonly()) as connection:
+        with contextlib.closing(store_for(chosen).connect_readonly()) as connection:
             rows = [Row(*row) for row in connection.execute(f"select {ROW} from apiframe.jobs").fetchall()]
-        warehouse = warehouse_for(chosen)
-        with warehouse.lock(10), warehouse.open():
+        store = store_for(chosen)
+        with store.lock(10), store.open() as warehouse:
             found = {job.id for job in warehouse.unsettled("user", run.started_at, hour)}
         assert found == {row.id for row in rows if can_change(row, run.started_at, hour)}
         assert len(found) >= 4

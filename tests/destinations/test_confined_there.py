@@ -8,9 +8,10 @@ import pytest
 import support
 import test_confined
 
-from pipelines.destinations.postgres import PostgresWarehouse
+from pipelines import settings
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import store_for
 from pipelines.sync import sync
 
 pytestmark = pytest.mark.destinations
@@ -38,4 +39,5 @@ def test_short_names_do_not_say_where_postgres_is(isolated: Path, monkeypatch: p
     for name, value in {"HOST": "127.0.0.1", "USERNAME": "u", "PASSWORD": "p", "DATABASE": "db"}.items():
         monkeypatch.setenv(f"DESTINATION__POSTGRES__CREDENTIALS__{name}", value)
     monkeypatch.setenv("CREDENTIALS__PORT", "8080")
-    assert PostgresWarehouse(isolated / "x.duckdb").place == "postgres 127.0.0.1:5432/db"
+    chosen = settings.load(path=str(isolated / "x.duckdb"), destination="postgres")
+    assert store_for(chosen).place == "postgres 127.0.0.1:5432/db"

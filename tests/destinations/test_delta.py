@@ -17,12 +17,13 @@ from accounts import rows
 from deltalake import DeltaTable
 from support import stale
 
-from pipelines.destinations.delta import DeltaWarehouse
+from pipelines import query
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import connect, store_for
+from pipelines.stores.delta import DeltaStore
 from pipelines.sync import sync
-from pipelines.warehouse import connect, warehouse_for
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["delta"], indirect=True)]
 Make = Callable[..., Settings]
@@ -57,11 +58,11 @@ def test_maintenance_leaves_few_files_and_the_same_rows(api: Sandbox, here: Sett
     for _ in range(4):
         api.add(20)
         sync(here)
-    warehouse = warehouse_for(here)
-    assert isinstance(warehouse, DeltaWarehouse)
+    warehouse = store_for(here)
+    assert isinstance(warehouse, DeltaStore)
     files = list((lake / "apiframe" / "jobs").glob("*.parquet"))
     before = rows(here, "select * from apiframe.jobs order by id")
-    assert warehouse.maintain()["jobs"]["deleted"] == 0, "readers of the last week may need them"
+    assert warehouse.maintain(timedelta(days=7))["jobs"]["deleted"] == 0, "readers of the last week may need them"
     assert warehouse.maintain(timedelta(minutes=59))["jobs"]["deleted"] == 0, "and those of the last hour"
     done = warehouse.maintain(timedelta(0))
     assert done["jobs"]["files"] == 1
@@ -83,9 +84,32 @@ def test_readers_keep_the_version_that_they_opened(api: Sandbox, here: Settings)
     assert rows(here, "select count(*) from reports.jobs") == [(before + 50,)]
 
 
+def test_a_users_own_views_are_there_for_readers_and_a_broken_one_is_left_out(here: Settings) -> None:
+    folder = here.project / ".dlt" / "views"
+    folder.mkdir(parents=True)
+    text = "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   n: jobs\nselect count(*) as n from reports.jobs\n"
+    (folder / "own.sql").write_text(text)
+    (folder / "broken.sql").write_text(text.replace("count(*)", "count(nothing)"))
+    assert [f"{folder / 'broken.sql'}:5: " in note for note in sync(here).notes] == [True]
+    with connect(here) as connection:
+        assert connection.execute("select n from reports.own").fetchall() == [(1000,)]
+
+
+def test_a_query_reads_the_lake_and_writes_nowhere(here: Settings, lake: Path, tmp_path: Path) -> None:
+    sync(here)
+    before = sorted(lake.rglob("*"))
+    with connect(here) as connection:
+        for sql in (f"copy apiframe.jobs to '{lake}/x.parquet'", "attach 'x.duckdb'", "delete from apiframe.jobs"):
+            with pytest.raises(ConfigurationError, match=r"^query: .+"):
+                query.run(connection, sql)
+        assert query.run(connection, "select count(*) from reports.jobs").rows == [(1000,)]
+    assert sorted(lake.rglob("*")) == before
+    assert not (tmp_path / "project" / "x.duckdb").exists()
+
+
 def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
-    with warehouse_for(here).lock(0), pytest.raises(BusyError, match="another sync holds delta"):
+    with store_for(here).lock(0), pytest.raises(BusyError, match="another sync holds delta"):
         sync(elsewhere, wait=0.2)
     sync(elsewhere, wait=0)
     assert stale(here.path, api) == {}
@@ -190,8 +214,8 @@ def test_a_bucket_is_a_lake_too(api: Sandbox, here: Settings) -> None:
     outcome = sync(here)
     assert (outcome.run.mode, outcome.path) == ("incremental", "delta s3://lake/warehouse")
     assert stale(here.path, api) == {}
-    warehouse = warehouse_for(here)
-    assert isinstance(warehouse, DeltaWarehouse)
+    warehouse = store_for(here)
+    assert isinstance(warehouse, DeltaStore)
     assert warehouse.maintain(timedelta(0))["jobs"]["files"] == 1
     assert sync(here, full=True).drifted >= 0
     assert stale(here.path, api) == {}

@@ -18,13 +18,15 @@ from dlt.common.destination.exceptions import DestinationTransientException
 from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
 from support import runs, stale, stored
 
-from pipelines import status
+from pipelines import query, status
 from pipelines.cli import cli
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import connect, store_for
+from pipelines.stores.postgres import Connection
 from pipelines.sync import sync
-from pipelines.warehouse import Warehouse, connect, warehouse_for
+from pipelines.warehouse import Warehouse
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
 Make = Callable[..., Settings]
@@ -60,9 +62,9 @@ def test_columns_and_types_are_the_counterparts_of_duckdbs(api: Sandbox, here: S
 
 def test_an_error_names_the_database_and_no_file(api: Sandbox, here: Settings) -> None:
     sync(here)
-    place = warehouse_for(here).place
+    place = store_for(here).place
     with connect(here) as connection, pytest.raises(ApiframeWarehouseError) as problem:
-        Warehouse.over(connection, place).query("select 1 / 0")
+        Warehouse.over(connection).query("select 1 / 0")
     assert str(problem.value) == f"{place}: division by zero"
 
 
@@ -95,14 +97,14 @@ def test_a_catalogue_with_nul_is_stored_without(api: Sandbox, here: Settings, mo
 
 def test_one_sync_at_a_time_also_from_another_folder(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
-    with warehouse_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
+    with store_for(here).lock(0), pytest.raises(BusyError, match=r"another sync holds postgres 127"):
         sync(elsewhere, wait=0.2)
     sync(elsewhere, wait=0)
     assert stale(here.path, api) == {}
 
 
 def test_a_sync_that_waits_can_be_interrupted(api: Sandbox, here: Settings, isolated: Path) -> None:
-    held = warehouse_for(here)
+    held = store_for(here)
     program = [sys.executable, "-m", "pipelines", "sync", "--wait", "300"]
     environment = {
         **os.environ,
@@ -123,7 +125,7 @@ def test_a_sync_that_waits_can_be_interrupted(api: Sandbox, here: Settings, isol
 def test_two_syncs_at_once_end_in_the_same_warehouse(api: Sandbox, settings_for: Make, tmp_path: Path) -> None:
     here, elsewhere = settings_for(api), settings_for(api, path=str(tmp_path / "elsewhere.duckdb"))
     other = threading.Thread(target=sync, args=(elsewhere,), kwargs={"wait": 60})
-    with warehouse_for(elsewhere).lock(0):
+    with store_for(elsewhere).lock(0):
         other.start()
     sync(here)
     other.join()
@@ -247,6 +249,106 @@ def test_readers_cannot_write_and_an_empty_database_says_so(api: Sandbox, here: 
         connection.sql("delete from apiframe.jobs")
 
 
+def test_a_users_own_views_are_made_changed_left_out_and_dropped(
+    server: Server, database: str, here: Settings, api: Sandbox
+) -> None:
+    folder = here.project / ".dlt" / "views"
+    folder.mkdir(parents=True)
+    text = (
+        "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   {0}: jobs\nselect count(*) as {0} from reports.jobs\n"
+    )
+    (folder / "own.sql").write_text(text.format("n"))
+    (folder / "above.sql").write_text(text.format("m").replace("reports.jobs", "reports.own"))
+    (folder / "duck.sql").write_text(text.format("n").replace("count(*)", "\narg_max(id, id)"))
+    first = sync(here).notes
+    assert len(first) == 1
+    assert f"a view of your own is left out: {folder / 'duck.sql'}:6: function arg_max" in first[0]
+    assert rows(here, "select n, m from reports.own, reports.above") == [(1000, 1)]
+    (folder / "own.sql").write_text(text.format("other"))
+    (folder / "above.sql").unlink()
+    (folder / "duck.sql").unlink()
+    assert sync(here).notes == []
+    assert rows(here, "select other from reports.own") == [(1000,)]
+    with server.session(database) as owner:
+        owner.execute("drop view reports.webhooks; create view reports.webhooks as select 1 as x")
+        assert sync(here).notes == [], "where columns of ours have changed, all are made again"
+        assert rows(here, "select other from reports.own") == [(1000,)]
+        owner.execute("create view reports.theirs as select 1 as x")
+        (folder / "theirs.sql").write_text(text.format("n"))
+        (folder / "own.sql").unlink()
+        assert "somebody else has a view theirs" in sync(here).notes[0]
+        owner.execute("select viewname from pg_views where schemaname = 'reports' and viewname in "
+                      "('own', 'above', 'duck', 'theirs')")  # fmt: skip
+        assert owner.fetchall() == [("theirs",)]
+    assert rows(here, "select x from reports.theirs") == [(1,)]
+
+
+@pytest.mark.usefixtures("destination")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "create table public.x (i int)",
+        "delete from apiframe.jobs",
+        "with gone as (delete from apiframe.jobs returning id) select * from gone",
+        "commit; create table public.x (i int)",
+        "rollback; begin read write; create table public.x (i int); commit",
+        "select 1; select 2",
+        "set transaction read write",
+        "set session characteristics as transaction read write",
+        "select set_config('transaction_read_only', 'off', false)",
+        "select set_config('default_transaction_read_only', 'off', false)",
+        "copy (select 1) to '{}/x'",
+        "copy (select 1) to program 'cat > {}/x'",
+        "do $$ begin create table public.x (i int); end $$",
+        "$$; end; $$ select 1",
+        "close apiframe_query",
+        "",
+    ],
+)
+def test_no_statement_of_a_query_writes_or_lets_a_later_one_write(server: Server, database: str, sql: str) -> None:
+    with server.session(database) as owner:
+        owner.execute("create schema apiframe; create table apiframe.jobs as select 'a' as id")
+    with Connection(server.address(database), "postgres", read_only=True) as connection:
+        if "default_transaction" in sql:
+            query.run(connection, sql)  # how the next transaction begins is said there
+        else:
+            with pytest.raises(ConfigurationError, match=r"^query: .+"):
+                query.run(connection, sql.format(server.folder))
+        with pytest.raises(ConfigurationError, match=r"^query: .+"):
+            query.run(connection, "create table public.x (i int)")
+        assert query.run(connection, "select to_regclass('public.x')").rows == [(None,)]
+        assert query.run(connection, "select id from apiframe.jobs").rows == [("a",)]
+    assert not (server.folder / "x").exists()
+
+
+@pytest.mark.usefixtures("destination")
+def test_values_of_a_query_are_exact(server: Server, database: str) -> None:
+    expected = {
+        "1.50::numeric": "1.50",
+        "'NaN'::numeric": "NaN",
+        "170141183460469231731687303715884105728::numeric": str(2**127),
+        "date 'infinity'": "infinity",
+        "date '0044-03-15 BC'": "0044-03-15 BC",
+        "timestamptz '10000-01-01'": "10000-01-01 00:00:00+00",
+        "timestamptz '2026-01-31 10:00:00.5'": "2026-01-31 10:00:00.500+00:00",
+        "timetz '10:00:00+02'": "10:00:00+02",
+        "time '24:00:00'": "24:00:00",
+        "interval '1 month'": "1 mon",
+        "interval '90 seconds'": "0:01:30",
+        "'\\x00ab'::bytea": "\\x00ab",
+        "array[date 'infinity']": "{infinity}",
+        "'{\"n\": 1.50}'::json": '{"n": 1.50}',
+        "true": "true",
+        "'a%b''c'": "a%b'c",
+    }
+    with Connection(server.address(database), "postgres", read_only=True) as connection:
+        result = query.run(connection, "select " + ", ".join(expected))
+        assert query.run(connection, "show timezone").rows == [("UTC",)]
+        assert query.run(connection, "select 1 as x where false") == query.Result(["x"], [])
+    assert [query._text(value) for value in result.rows[0]] == list(expected.values())
+    json.loads(query.render(result, "json"), parse_constant=pytest.fail)
+
+
 def test_a_reader_needs_rights_on_the_views_alone(
     server: Server, database: str, here: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +363,7 @@ def test_a_reader_needs_rights_on_the_views_alone(
             owner.execute(f"grant usage on schema reports to {role}; grant select on reports.jobs to {role}")
             assert rows(here, "select count(*) from reports.jobs") == [(1000,)]
             with pytest.raises(ConfigurationError, match="permission denied for schema apiframe"):
-                status.facts_there(here, 0)
+                status.facts(here, 0)
         finally:
             owner.execute(f"drop owned by {role}; drop role {role}")
 

@@ -16,12 +16,13 @@ import pytest
 from accounts import MOVING, differences, ordered, rows, varied
 from deltalake import DeltaTable
 
-from pipelines.destinations.copying import copy
+from pipelines.copying import copy
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import read_views
 from pipelines.reports.spark import register
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import store_for
 from pipelines.sync import sync
 
 pytestmark = [
@@ -95,9 +96,16 @@ def test_every_common_view_gives_the_rows_of_duckdb(
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
         here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
         sync(here)
-        copy(settings_for(api, timezone=ZONE))
+        copy(store_for(here), store_for(settings_for(api, timezone=ZONE)))
     rules = tmp_path / "rules.csv"
     rules.write_text("text,reason\nit's,\"quo'ted \\\"\ntimeout,time-out\n")
+    own = tmp_path / "views"
+    own.mkdir()
+    text = "-- One row.\n-- Needs: reports.jobs\n-- Columns:\n--   n: jobs\nselect {} as n from reports.jobs\n"
+    (own / "own.sql").write_text(text.format("count(*)"))
+    (own / "duck.sql").write_text(text.format("list_unique([1])"))
+    with pytest.warns(UserWarning, match=r"a view of your own is left out: .*duck\.sql:5: "):
+        assert "reports_own" in register(spark, str(lake / "apiframe"), ZONE, own=own)
     made = register(spark, str(lake / "apiframe"), ZONE)
     assert len(spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()) == 3, "a driver and two workers"
     common = [view for view in read_views() if view.engine is None]

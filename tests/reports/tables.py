@@ -7,32 +7,18 @@ from typing import Any
 
 import duckdb
 
-TABLES = """
-create schema apiframe;
-create table apiframe.jobs (
-    id varchar, status varchar, model varchar, modality varchar, progress double, credit_cost decimal(18, 4),
-    error varchar, webhook_status varchar, created_at timestamptz, completed_at timestamptz, expired boolean,
-    asset_count integer, result json, extra json, scope varchar, synced_at timestamptz, delisted_at timestamptz,
-    _dlt_load_id varchar
-);
-create table apiframe.sync_runs (
-    started_at timestamptz, finished_at timestamptz, mode varchar, requests bigint, retries bigint,
-    jobs_read bigint, jobs_new bigint, jobs_finished bigint, open_jobs bigint, high_water_mark timestamptz,
-    scope varchar
-);
-create table apiframe.models (
-    id varchar, label varchar, modality varchar, pricing_mode varchar, cost_min decimal(18, 4),
-    cost_max decimal(18, 4), synced_at timestamptz
-);
-set timezone = 'UTC';
-"""
+from pipelines.tables import tables
 
 
 @contextmanager
 def base_tables(path: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database that holds the base tables, empty."""
     with duckdb.connect(path) as connection:
-        connection.execute(TABLES)
+        connection.execute("set timezone = 'UTC'; create schema apiframe")
+        for name, table in tables().items():
+            columns = ", ".join(f"{column} {kind}" for column, kind in table.types.items())
+            connection.execute(f"create table apiframe.{name} ({columns})")
+        connection.execute("alter table apiframe.jobs add column _dlt_load_id varchar")
         yield connection
 
 

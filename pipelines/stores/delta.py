@@ -12,62 +12,39 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import duckdb
-import filelock
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines import reports
-from pipelines.apiframe.records import COLUMNS, arrow_schema
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
-from pipelines.warehouse import PIPELINE, RUN_COLUMNS, SCHEMA, Run, Warehouse, jobs_state, model_rows
+from pipelines.apiframe import jobs_source
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.settings import Settings
+from pipelines.stores import PIPELINE, Store, jobs_state
+from pipelines.stores.duckdb import empty_tables
+from pipelines.tables import SCHEMA, Table, tables
+from pipelines.tables.jobs import TABLE as JOBS
+from pipelines.warehouse import SEEN, Warehouse
 
 if TYPE_CHECKING:
     import dlt
     from dlt.extract import DltSource
 
-    from pipelines.settings import Settings
-
-TYPES = {
-    "VARCHAR": pa.string(),
-    "BIGINT": pa.int64(),
-    "DECIMAL(18,4)": pa.decimal128(18, 4),
-    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
-}
-MODELS = {
-    **dict.fromkeys(("id", "label", "modality", "pricing_mode"), "VARCHAR"),
-    **dict.fromkeys(("cost_min", "cost_max"), "DECIMAL(18,4)"),
-    "synced_at": "TIMESTAMPTZ",
-}
-SCHEMAS = {
-    "jobs": arrow_schema().append(pa.field("_dlt_load_id", pa.string(), nullable=False)),
-    "models": pa.schema([(name, TYPES[kind]) for name, kind in MODELS.items()]),
-    "sync_runs": pa.schema([(name, TYPES[kind]) for name, kind in RUN_COLUMNS.items()]),
-    "_full_sync_seen": pa.schema([("id", pa.string())]),
-}
+KNOWN = {**tables(), SEEN.name: SEEN}
+LOAD_ID = "_dlt_load_id"  # what dlt adds to each job
 #: What a store says that no second try will change.
 REFUSED = re.compile(r"credential|denied|forbidden|403|InvalidAccessKey|SignatureDoesNot|NoSuchBucket|region", re.I)
 
 
-class DeltaWarehouse(Warehouse):
-    """A warehouse of Delta tables in the folder `apiframe` of a bucket, local or not.
-
-    What is private to a run, dlt's working folder and a lock, still lies in `.load` beside `warehouse.path`.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.path)
-        self.settings = settings
-        folder = self.path.parent / ".load"
-        self.working_folder = folder / f"{self.path.name}.delta.dlt"
-        self._lock_file = folder / f"{self.path.name}.delta.lock"
+class _Lake(Store):
+    """Where a lake lies and how it is reached."""
 
     @functools.cached_property
     def _client(self) -> Any:
@@ -120,19 +97,40 @@ class DeltaWarehouse(Warehouse):
         """Return the address of a table."""
         return str(self._client.get_open_table_location("delta", table))
 
-    def _table(self, name: str) -> DeltaTable | None:
+    def _require_bucket(self) -> None:
+        config = self._client.config
+        if config.is_local_filesystem:
+            return
+        bucket = urlsplit(config.bucket_url).netloc
+        try:
+            self._client.fs_client.info(bucket)
+        except FileNotFoundError:
+            raise ConfigurationError(f"{self.place}: there is no bucket {bucket}") from None
+        except Exception as problem:  # each store has its own
+            reason = _reason(problem)
+            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
+            raise kind(f"{self.place}: {reason}") from None
+
+    def _destination(self) -> Any:
+        from dlt.destinations import filesystem
+
+        return filesystem(**self._reach)
+
+
+class DeltaStore(_Lake):
+    """A warehouse of Delta tables in the folder `apiframe` of a bucket, local or not."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, ".delta")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._outdated: set[str] = set()  # tables that were written since they were shown
+
+    def _table(self, table: Table) -> DeltaTable | None:
         with self._errors():
             try:
-                return DeltaTable(self.location(name), storage_options=self._storage_options)
+                return DeltaTable(self.location(table.name), storage_options=self._storage_options)
             except TableNotFoundError:
                 return None
-
-    def _write(self, name: str, rows: pa.Table, mode: Literal["append", "overwrite"] = "append") -> None:
-        with self._errors():
-            # "merge": an older table gets the columns that it lacks.
-            write_deltalake(
-                self.location(name), rows, mode=mode, schema_mode="merge", storage_options=self._storage_options
-            )
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -156,22 +154,12 @@ class DeltaWarehouse(Warehouse):
         """
         with contextlib.ExitStack() as held:
             if self._client.config.is_local_filesystem:
-                folder = Path(self._client.bucket_path)
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    file = filelock.FileLock(folder / ".apiframe.lock", mode=0o600)
-                    held.enter_context(file.acquire(timeout=wait))
-                except filelock.Timeout:
-                    raise BusyError(
-                        f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
-                    ) from None
-                except OSError as problem:
-                    raise ConfigurationError(f"cannot write in {folder}: {problem.strerror}") from None
+                held.enter_context(self._held(Path(self._client.bucket_path) / ".apiframe.lock", wait))
             held.enter_context(super().lock(wait))
             yield
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Self]:
+    def open(self) -> Iterator[Warehouse]:
         """Open a database in memory whose tables are the live files of the lake."""
         self._discard_working_folder()
         self._require_bucket()
@@ -179,83 +167,70 @@ class DeltaWarehouse(Warehouse):
             if self._client.config.is_local_filesystem:
                 _discard_halves(Path(self._client.dataset_path))
             self._client.initialize_storage()
-        self._connection = self._database()
-        try:
-            yield self
-        finally:
-            self.close()
+        with contextlib.closing(self._database()) as self._connection:
+            yield Warehouse(self._query)
 
-    def _require_bucket(self) -> None:
-        config = self._client.config
-        if config.is_local_filesystem:
-            return
-        bucket = urlsplit(config.bucket_url).netloc
+    def _query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        assert self._connection is not None  # noqa: S101 - it is open
+        for name in [name for name in self._outdated if name in sql or "information_schema" in sql]:
+            self._show(self._connection, KNOWN[name])
+            self._outdated.remove(name)
         try:
-            self._client.fs_client.info(bucket)
-        except FileNotFoundError:
-            raise ConfigurationError(f"{self.place}: there is no bucket {bucket}") from None
-        except Exception as problem:  # each store has its own
-            reason = _reason(problem)
-            kind = ConfigurationError if REFUSED.search(reason) else ApiframeWarehouseError
-            raise kind(f"{self.place}: {reason}") from None
+            return self._connection.execute(sql, parameters or None).fetchall()
+        except duckdb.Error as problem:
+            raise ApiframeWarehouseError(f"{self.place}: {_reason(problem)}") from None
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
         connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
-        for name in SCHEMAS:
-            self._show(connection, name)
+        for table in KNOWN.values():
+            self._show(connection, table)
         return connection
 
-    def _show(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    def _show(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """Make a view of what a Delta table holds now; none where there is no such table."""
-        table = self._table(name)
-        if table is None:
+        live = self._table(table)
+        if live is None:
             return
         with self._errors():
-            files = table.to_pyarrow_dataset()  # refuses what it cannot read rightly: deletion vectors, column mapping
-        connection.register(f"live_{name}", files)
-        columns = ", ".join(
-            f"cast({column} as json) as {column}" if COLUMNS.get(column) == "JSON" else column
-            for column in SCHEMAS[name].names
-            if column in files.schema.names  # an older lake lacks some
-        )
-        connection.execute(f"create or replace view {SCHEMA}.{name} as select {columns} from live_{name}")
+            files = live.to_pyarrow_dataset()  # refuses what it cannot read rightly: deletion vectors, column mapping
+        connection.register(f"live_{table.name}", files)
+        columns = [
+            f"null::{kind} as {name}" if name not in files.schema.names  # of an older version
+            else f"cast({name} as json) as {name}" if kind == "JSON"
+            else name
+            for name, kind in table.types.items()
+        ] + [name for name in files.schema.names if name == LOAD_ID]  # fmt: skip
+        view = f"{SCHEMA}.{table.name}"
+        connection.execute(f"create or replace view {view} as select {', '.join(columns)} from live_{table.name}")
+        comments = [f"comment on view {view} is {reports.literal(table.sentence)}"]
+        comments += [f"comment on column {view}.{c.name} is {reports.literal(c.comment)}" for c in table.columns]
+        connection.execute(";".join(comments))
 
     def connect_readonly(self) -> duckdb.DuckDBPyConnection:
         """Open the lake as it is now for reading, with the views of `reports`."""
         self._require_bucket()
         connection = self._database()
-        if not Warehouse.over(connection, self.place).has("sync_runs"):
+        if not Warehouse.over(connection).last_run():
             connection.close()
             raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
-        settings = self.settings
-        reports.create_views(connection, settings.timezone, settings.project / ".dlt" / "error_classes.csv")
+        views = self.checked_views()  # the sync has said which are left out
+        reports.make_views(connection, views, self.settings.timezone)
         return connection
 
     # Loading
 
-    def _destination(self) -> Any:
-        from dlt.destinations import filesystem
-
-        return filesystem(**self._reach)
-
-    def source(self, tables: Callable[[], Iterable[pa.Table]], **hints: Any) -> DltSource:
-        """Return the source for tables that are merged by id, in one step of the table's log a package."""
-
-        def once() -> Iterator[pa.Table]:
+    def _source(self, tables: Callable[[], Iterable[pa.Table]]) -> DltSource:
+        def once() -> Iterator[pa.Table]:  # one step of the table's log a package
             yield pa.concat_tables(tables())
 
-        hints |= {"strategy": "upsert", "table_format": "delta", "fresh": False}  # two first syncs may meet
-        return super().source(once, **hints)
+        return jobs_source(once, strategy="upsert", table_format="delta", deduplicated=True)
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
-        """Load Arrow tables of jobs in one package, which is one step of the table's log."""
-        with self._errors():  # an empty table first: dlt appends to a new one, and two syncs would add a job twice
-            DeltaTable.create(
-                self.location("jobs"), SCHEMAS["jobs"], mode="ignore", storage_options=self._storage_options
-            )
+        """Merge Arrow tables of jobs by id, in one package, which is one step of the table's log."""
+        self._make(JOBS)  # dlt appends to a new one, and two first syncs would add a job twice
         super().load(pipeline, tables)
-        self._show(self.connection, "jobs")
+        self._outdated.add(JOBS.name)
 
     def state(self) -> dict[str, Any]:
         """Return dlt's state of the resource `jobs`, which dlt writes once a package is loaded."""
@@ -268,47 +243,78 @@ class DeltaWarehouse(Warehouse):
                 return {}
         return jobs_state(stored.state) if stored else {}
 
-    def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
-        """Replace the catalogue of models."""
-        rows = model_rows(models, named, now)
-        self._write("models", _arrow("models", rows), "overwrite")
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: each table has a log of its own."""
+        return contextlib.nullcontext()
 
-    def mark_seen(self, ids: Sequence[str], *, restart: bool = False) -> None:
-        """Remember that a full sync has seen these jobs; kept until it ends, also over a crash."""
-        self._write(
-            "_full_sync_seen", _arrow("_full_sync_seen", [(i,) for i in ids]), "overwrite" if restart else "append"
-        )
+    def _make(self, table: Table) -> None:
+        schema = table.arrow_schema
+        if table is JOBS:
+            schema = schema.append(pa.field(LOAD_ID, pa.string(), nullable=False))
+        with self._errors():
+            DeltaTable.create(self.location(table.name), schema, mode="ignore", storage_options=self._storage_options)
 
-    def not_seen(self, scope: str, since: int | None) -> list[str]:
-        """Return the jobs that a full sync has not seen, though it read everything (back to `since`)."""
-        self._show(self.connection, "_full_sync_seen")
-        return super().not_seen(scope, since)
+    def prepare(self, *tables: Table) -> None:
+        """Make the tables that are not there; those that are grow new columns when they are written."""
+        for table in tables:
+            if self._table(table) is None:
+                self._make(table)
+                self._outdated.add(table.name)
 
-    def record(self, *runs: Run) -> None:
-        """Add rows to `sync_runs`, in one step: these syncs ended well."""
-        if self._table("models") is None:
-            self._write("models", _arrow("models", []))
-        if self._table("_full_sync_seen") is not None:
-            self._write("_full_sync_seen", _arrow("_full_sync_seen", []), "overwrite")
-        self._write("sync_runs", _arrow("sync_runs", runs))
+    def write(self, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+        """Store rows of a table that was prepared, as its mode says."""
+        given = table.to_arrow(list(rows))
+        options = self._storage_options
+        with self._errors():
+            if table.mode == "replace":
+                write_deltalake(
+                    self.location(table.name), given, mode="overwrite", schema_mode="overwrite", storage_options=options
+                )
+            elif table.mode == "append":
+                write_deltalake(
+                    self.location(table.name), given, mode="append", schema_mode="merge", storage_options=options
+                )
+            elif live := self._table(table):
+                same = " and ".join(f"old.{name} = new.{name}" for name in table.key)
+                merged = live.merge(given, same, source_alias="new", target_alias="old", merge_schema=True)
+                merged.when_matched_update_all().when_not_matched_insert_all().execute()
+        self._outdated.add(table.name)
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
+    def empty(self, table: Table) -> None:
+        """Delete all rows of a table, if it is there."""
+        if live := self._table(table):
+            with self._errors():
+                live.delete()
+            self._outdated.add(table.name)
+
+    def checked_views(self) -> reports.Definitions:
+        """Return the views that readers make. Nothing tells which were tried before, so ours alone are not."""
+        found = reports.configured(self.settings)
+        if not any(view.own for view in found.views):
+            return found
+        with contextlib.closing(empty_tables()) as empty:
+            return found.tried(empty)
+
+    def create_views(self, views: reports.Definitions) -> list[str]:
         """Do nothing: readers make the views over the files that are live when they come."""
+        return []
 
     def publish(self) -> None:
         """Do nothing: each step of the log is published by itself."""
 
-    def size_bytes(self, connection: Any = None) -> int:
+    def size_bytes(self, connection: Any) -> int:
         """Return the size of the live files of jobs."""
-        table = self._table("jobs")
+        table = self._table(JOBS)
         return 0 if table is None else sum(pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist())
 
-    def maintain(self, keep: timedelta = timedelta(days=7)) -> dict[str, dict[str, int]]:
+    def maintain(self, keep: timedelta) -> dict[str, dict[str, int]]:
         """Merge small files into large ones and delete those that no version younger than `keep` needs."""
         done = {}
-        for name in SCHEMAS:
-            table = self._table(name)
-            if table is not None:
+        with self.lock(60):
+            for name, known in KNOWN.items():
+                table = self._table(known)
+                if table is None:
+                    continue
                 with self._errors():
                     before = len(table.file_uris())
                     table.optimize.compact()
@@ -331,19 +337,8 @@ def _discard_halves(folder: Path) -> None:
             file.unlink()
 
 
-def _arrow(name: str, rows: Iterable[Sequence[Any]]) -> pa.Table:
-    schema = SCHEMAS[name]
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    return pa.table(
-        [
-            pa.array(values, pa.int64()).cast(field.type)
-            if pa.types.is_timestamp(field.type)
-            else pa.array(values, field.type)
-            for field, values in zip(schema, columns, strict=True)
-        ],
-        schema=schema,
-    )
-
-
 def _reason(problem: Exception) -> str:
     return re.sub(r"\s+", " ", str(problem)).strip()[:300] or type(problem).__name__
+
+
+STORE = DeltaStore

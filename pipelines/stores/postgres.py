@@ -12,8 +12,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import duckdb
 import psycopg2
@@ -23,12 +25,17 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row, encode
-from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
-from pipelines.warehouse import SCHEMA, Warehouse
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.settings import Settings
+from pipelines.stores._sql import SqlStore
+from pipelines.tables import SCHEMA
+from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import dlt
     import pyarrow as pa
+
+    from pipelines.settings import Settings
 
 LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
 STAGING = f"{SCHEMA}_staging"
@@ -36,6 +43,31 @@ STAGING = f"{SCHEMA}_staging"
 TEXTS = {"status": "status", "model": "model", "error": "error", "webhook_status": "webhookStatus"}
 #: What a server says that no second try will change.
 REFUSED = re.compile(r"password|authentication|no pg_hba|does not exist|not permitted|SSL|invalid", re.IGNORECASE)
+
+
+def _interval(text: str) -> timedelta:
+    if re.search("year|mon", text):
+        raise ValueError("a month has no length")
+    span: timedelta = psycopg2.extensions.string_types[1186](text, None)
+    return span
+
+
+#: A cursor takes no statement but one that gives rows; the text is a literal, whatever is in it.
+OPENING = "declare rows refcursor := 'apiframe_query'; begin open rows for execute {}; end"
+AS_TEXT = psycopg2.extensions.new_type(
+    tuple(psycopg2.extensions.string_types), "AS_TEXT", psycopg2.extensions.string_types[25]
+)
+#: Types that Python has, and how it reads what Postgres writes; what it cannot read, and every other type, stays text.
+READ: dict[int, Callable[[str], Any]] = {
+    16: lambda text: text == "t",
+    **dict.fromkeys((20, 21, 23), int),
+    **dict.fromkeys((700, 701), float),
+    1700: Decimal,
+    1082: date.fromisoformat,
+    1083: clock_time.fromisoformat,
+    **dict.fromkeys((1114, 1184), datetime.fromisoformat),
+    1186: _interval,
+}
 
 
 class PostgresError(ApiframeWarehouseError, duckdb.Error):
@@ -46,17 +78,14 @@ class MissingError(ApiframeWarehouseError, duckdb.CatalogException):
     """A table or view is not there."""
 
 
-class PostgresWarehouse(Warehouse):
-    """A warehouse in the schemas `apiframe` and `reports` of one database.
+class PostgresStore(SqlStore):
+    """A warehouse in the schemas `apiframe` and `reports` of one database."""
 
-    What is private to a run, dlt's working folder and a lock, still lies in `.load` beside `path`.
-    """
+    types: ClassVar = {"DOUBLE": "double precision"}
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        folder = self.path.parent / ".load"
-        self.working_folder = folder / f"{self.path.name}.postgres.dlt"
-        self._lock_file = folder / f"{self.path.name}.postgres.lock"
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, ".postgres")
+        self._connection: Connection | None = None
 
     @functools.cached_property
     def _credentials(self) -> Any:
@@ -107,11 +136,9 @@ class PostgresWarehouse(Warehouse):
                 # Asked again and again: a statement that waits would not let an interrupt through.
                 while not connection.execute(f"select pg_try_advisory_lock({LOCK})").fetchall()[0][0]:
                     if time.monotonic() > until:
-                        raise BusyError(
-                            f"another sync holds {self.place}; it was waited for {wait:g} s (--wait SECONDS)"
-                        )
+                        raise self._busy(wait)
                     time.sleep(0.1)
-                self._connection = connection  # type: ignore[assignment]
+                self._connection = connection
                 yield
                 with contextlib.suppress(PostgresError):  # at once: the end of a session takes a moment
                     connection.execute(f"select pg_advisory_unlock({LOCK})")
@@ -120,7 +147,7 @@ class PostgresWarehouse(Warehouse):
                 connection.close()
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[PostgresWarehouse]:
+    def open(self) -> Iterator[Warehouse]:
         """Use the connection that holds the lock; see to it that this user may create what is needed."""
         self._discard_working_folder()
         for schema in (SCHEMA, STAGING, "reports"):
@@ -136,15 +163,28 @@ class PostgresWarehouse(Warehouse):
                 )
             if not exists:
                 self.query(f"create schema {schema}")
-        yield self
-
-    def close(self) -> None:
-        """Leave the connection to the lock, which ends with it."""
+        yield Warehouse(self.query)
 
     def query(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        found: list[tuple[Any, ...]] = self.connection.execute(sql, parameters or None).fetchall()
-        return found
+        assert self._connection is not None  # noqa: S101 - the lock is held
+        return self._connection.execute(sql, parameters or None).fetchall()
+
+    def _descriptions(self) -> list[tuple[str, str, str | None]]:
+        return self.query(
+            """
+            with places as (
+                select attrelid as oid, attnum as number, attname::varchar as name from pg_attribute
+                where attnum > 0 and not attisdropped
+                union all select oid, 0, '' from pg_class
+            )
+            select relname, name, case when pg_has_role(relowner, 'usage') then coalesce(description, '') end
+            from pg_class as tables join places using (oid) left join pg_description as words
+                on words.objoid = tables.oid and words.objsubid = number and words.classoid = 'pg_class'::regclass
+            where relnamespace = to_regnamespace(?) and relkind in ('r', 'p')
+            """,
+            [SCHEMA],
+        )
 
     def _destination(self) -> Any:
         from dlt.destinations import postgres
@@ -169,13 +209,8 @@ class PostgresWarehouse(Warehouse):
         """Keep in `extra` the texts that Postgres, or dlt's way to it, cannot hold in their column."""
         return [_storable(row) if _unfit(row) else row for row in rows]
 
-    def save_models(self, models: Sequence[Mapping[str, Any]], named: Iterable[str], now: int) -> None:
-        """Replace the catalogue of models, without the NUL in a text, which Postgres has not."""
-        texts = [
-            {name: text.replace("\0", "") if isinstance(text, str) else text for name, text in model.items()}
-            for model in models
-        ]
-        super().save_models(texts, (name.replace("\0", "") for name in named), now)
+    def _text(self, value: object) -> str:
+        return str(value).replace("\0", "")  # Postgres has none
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Load Arrow tables of jobs in one package; the first makes the indexes that jobs are looked up by."""
@@ -189,46 +224,86 @@ class PostgresWarehouse(Warehouse):
             self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
             self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
 
-    def create_views(self, timezone: str, error_classes: Path | None = None) -> None:
-        """Make schema `reports` hold our views; grants on them and views of others that use them stay."""
-        views, queries, comments = reports.definitions(timezone, error_classes, "postgres")
-        present = dict(
+    def checked_views(self) -> reports.Definitions:
+        """Return the views to make, as far as files and macros tell; the database is the judge of the rest."""
+        return reports.configured(self.settings, "postgres")
+
+    def create_views(self, views: reports.Definitions) -> list[str]:
+        """Make schema `reports` hold our views; grants on them and views of others that use them stay.
+
+        Returns a note for each of the user's own that Postgres does not take.
+        """
+        timezone = self.settings.timezone
+        found = dict(
             self.query(
                 "select relname, obj_description(oid, 'pg_class') from pg_class "
                 "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
             )
         )
-        if all(present.get(name) == comment for name, comment in comments.items()):
-            return
-        statements = [
-            statement
-            for view in views
-            for statement in (
-                f"create or replace view reports.{view.name} as {queries[view.name]}",
+        # Others may have views here; those that were made here are known by their comments.
+        made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
+        others, comments = found.keys() - made.keys(), views.comments
+        statements = {
+            view.name: [
+                f"create or replace view reports.{view.name} as {views.queries[view.name]}",
                 *reports.describe(view, comments[view.name]),
-            )
-        ]
-        drop = [f"drop view if exists reports.{view.name}" for view in reversed(views)]
+            ]
+            for view in views.views
+        }
+        ours = [view.name for view in views.views if not view.own]
+        if any(made.get(name) != comments[name] for name in ours):
+            made = self._make_ours([text for name in ours for text in statements[name]], {*ours, *made}, made, timezone)
+        notes = []
+        for name in sorted(made.keys() - comments.keys()):
+            notes.extend(self._drop_view(name))
+        for view in views.views:
+            if view.own and made.get(view.name) != comments[view.name]:
+                notes.extend(self._make_own(view, statements[view.name], view.name in others))
+        return notes
+
+    def _make_ours(self, statements: list[str], names: set[str], made: dict[str, str], timezone: str) -> dict[str, str]:
+        """Make our views, all or nothing, and return which others still stand."""
         try:
             self._all_or_nothing(statements)
         except PostgresError as problem:  # their columns have changed
             if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
                 raise ConfigurationError(f"reports.timezone = {timezone!r}: {problem}") from None
-            self._all_or_nothing(drop + statements)
+            every = ", ".join(f"reports.{name}" for name in sorted(names))
+            self._all_or_nothing([f"drop view if exists {every}", *statements])
+            return {}
+        return made
+
+    def _make_own(self, view: reports.View, statements: list[str], others: bool) -> list[str]:
+        """Make a view of the user's own, or return a note why it is left out."""
+        if others:
+            return [reports.left_out(reports.mistake(view, f"somebody else has a view {view.name} in {self.place}"))]
+        with contextlib.suppress(ApiframeWarehouseError):
+            self._all_or_nothing(statements)
+            return []
+        create, *comments = statements
+        try:  # its columns may have changed
+            self._all_or_nothing([f"drop view if exists reports.{view.name}; {create}", *comments])
+        except ApiframeWarehouseError as problem:
+            told = reports.mistake(view, str(problem.__cause__ or problem))
+            return [reports.left_out(told), *self._drop_view(view.name)]
+        return []
+
+    def _drop_view(self, name: str) -> list[str]:
+        """Drop a view that is no longer wanted, unless somebody else's needs it."""
+        try:
+            self.query(f"drop view if exists reports.{name}")
+        except ApiframeWarehouseError as problem:
+            return [f"the view reports.{name} stays as it was: {problem}"]
+        return []
 
     def _all_or_nothing(self, statements: list[str]) -> None:
-        self.query("begin")
-        try:
+        with self.transaction():
             self.query(";\n".join(statements))
-        except ApiframeWarehouseError:
-            self.query("rollback")
-            raise
-        self.query("commit")
 
     def publish(self) -> None:
         """Do nothing: what was loaded is served."""
 
-    def size_bytes(self, connection: Any = None) -> int:
+    def size_bytes(self, connection: Any) -> int:
         """Return the size of the jobs with their indexes."""
         return int(connection.execute(f"select pg_total_relation_size('{SCHEMA}.jobs')").fetchall()[0][0])
 
@@ -311,10 +386,28 @@ class Connection:
         """End the statement that another thread is running."""
         self._connection.cancel()
 
-    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result | None:
-        """Run anyone's SQL; None where it gives no rows."""
-        found = self._run(_translate(query, params), params) if params else self._run(query, None)
-        return found if found.columns else None
+    def sql(self, query: str, params: Mapping[str, object] | None = None) -> _Result:
+        """Run a statement that gives rows."""
+        return self._run(_translate(query, params), params)
+
+    def read(self, query: str) -> _Result:
+        """Run anyone's SQL: one statement that gives rows, in a transaction that it can neither end nor let write.
+
+        As a cursor's, since a text with `commit` in it could begin another. Values are exact.
+        """
+        with self._errors(), self._connection.cursor() as cursor:
+            psycopg2.extensions.register_type(AS_TEXT, cursor)
+            cursor.execute("begin read only; set local cursor_tuple_fraction = 1")  # all rows are wanted
+            try:
+                cursor.execute(f"do {_quoted(OPENING.format(_quoted(query)))}")
+                cursor.execute("fetch all from apiframe_query")
+                columns, rows = cursor.description or (), cursor.fetchall()
+            finally:
+                with contextlib.suppress(psycopg2.Error):  # what broke is told
+                    cursor.execute("rollback")
+        texts = zip(*rows, strict=True)  # none where there is no row
+        places = [_read(READ.get(column.type_code), next(texts, ())) for column in columns]
+        return _Result(columns, list(zip(*places, strict=True)))
 
     def _run(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> _Result:
         with self._errors(), self._connection.cursor() as cursor:
@@ -340,10 +433,29 @@ class Connection:
             raise ConfigurationError(f"{self.place}: {_reason(problem)}; grant it to this user") from problem
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as problem:
             raise MissingError(_reason(problem)) from problem
+        except psycopg2.errors.InvalidCursorDefinition as problem:
+            raise PostgresError(f"one statement that reads, please ({_reason(problem)})") from problem
         except psycopg2.OperationalError as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}; nothing is lost, run again") from problem
         except psycopg2.Error as problem:
             raise PostgresError(f"{self.place}: {_reason(problem)}") from problem
+
+
+def _quoted(text: str) -> str:
+    return "E" + reports.literal(text.replace("\\", "\\\\"))  # whatever standard_conforming_strings says
+
+
+def _read(reader: Callable[[str], Any] | None, texts: Sequence[str | None]) -> list[Any]:
+    if reader is None:
+        return list(texts)
+
+    def read(text: str | None) -> Any:
+        try:
+            return None if text is None else reader(text)
+        except (ValueError, OverflowError):
+            return text
+
+    return [read(text) for text in texts]
 
 
 def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | None) -> str:
@@ -359,3 +471,6 @@ def _translate(sql: str, parameters: Sequence[object] | Mapping[str, object] | N
 def _reason(problem: Exception) -> str:
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
     return re.sub(r"^(connection to server .*? failed: )?((ERROR|FATAL): +)?", "", lines[0])
+
+
+STORE = PostgresStore

@@ -1,0 +1,61 @@
+"""Which model fails too often, and whether that is more than chance."""
+
+import pandas as pd
+
+from pipelines import charts
+from pipelines.charts import Chart, Width
+from pipelines.pages import Column, Section, Table
+from pipelines.wording import label, number, percent, share
+
+
+class FailureRates(Section):
+    """Failure rate of each model with its interval; data: summary by model."""
+
+    pages = ("report", "failure_rates")
+    place = 40
+    heading = "Reliability"
+    title = "Failure rate by model"
+    question = "Which model fails too often?"
+    by = ("model",)
+
+    def chart(self, width: Width) -> Chart:
+        data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
+        data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
+        return charts.spans(data, charts.FAILED, title, charts.RED, charts.FAILED_TIPS, width)
+
+    def sentence(self) -> str:
+        data = self._ended()
+        if data.empty:
+            return "No job has finished or failed in this period."
+        rate = data["failed"].sum() / data["ended"].sum()
+        overall = f"{percent(rate)} of the {number(data['ended'].sum())} jobs that ended failed"
+        worst = data.sort_values(["failure_rate_low", "ended"], ascending=False).iloc[0]
+        if worst["failure_rate_low"] <= rate:
+            return f"{overall}. No model's interval lies wholly above that."
+        return (
+            f"{overall}. The interval of {label(worst['model'])} lies wholly above that: "
+            f"{percent(worst['failure_rate'])} of {number(worst['ended'])}, at least "
+            f"{percent(worst['failure_rate_low'])}."
+        )
+
+    def table(self) -> Table:
+        data = self.data
+        ends = zip(data["failure_rate_low"], data["failure_rate_high"], data["ended"], strict=True)
+        intervals = [f"{share(low)} to {share(high)}" if ended else "-" for low, high, ended in ends]
+        return Table(
+            "Outcomes by model (jobs)",
+            [
+                Column("Model", self.asked.names(data["model"])),
+                Column("Finished", data["finished"], number),
+                Column("Failed", data["failed"], number),
+                Column("Failed (%)", data["failure_rate"], share),
+                Column("95 % interval (%)", intervals, str),
+                Column("Cancelled", data["cancelled"], number),
+                Column("Open", data["open"], number),
+                Column("Unknown", data["unknown"], number),
+            ],
+        )
+
+    def _ended(self) -> pd.DataFrame:
+        """Models with finished or failed jobs, which alone have a rate; those of most such jobs first."""
+        return self.data[self.data["ended"] > 0].sort_values("ended", ascending=False, kind="stable")

@@ -1,0 +1,96 @@
+"""Figures and names as people read them: numbers, shares, durations, credits, times, labels. Text in English, once.
+
+What is missing (None, NaN) is "-". Nothing is escaped here: the pages do that. Imports nothing heavy, since
+every command prints.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+UNITS_OF_TIME = ((86400, "d", "days"), (3600, "h", "hours"), (60, "min", "minutes"))
+
+
+def missing(value: Any) -> bool:
+    """Tell whether there is no value: None, or a NaN or NaT of pandas."""
+    return value is None or bool(value != value)
+
+
+def number(value: Any, digits: int = 0) -> str:
+    """Write a number with thousands apart."""
+    return "-" if missing(value) else f"{value:,.{digits}f}"
+
+
+def share(value: Any) -> str:
+    """Write a share (0 to 1) in percent, without the sign: for a column that has it in its title."""
+    return number(None if missing(value) else 100 * value, 1)
+
+
+def percent(value: Any) -> str:
+    """Write a share (0 to 1) in percent with one decimal."""
+    return "-" if missing(value) else f"{share(value)} %"
+
+
+def exact(amount: Any, sign: str = "") -> str:
+    """Write credits with all their digits and thousands apart; `sign` "+" puts one before what is above zero too."""
+    return "-" if missing(amount) else f"{amount:{sign},.4f}".rstrip("0").rstrip(".")
+
+
+def seconds(duration: Any) -> str:
+    """Write seconds in the unit that reads best."""
+    if missing(duration):
+        return "-"
+    for size, unit, _ in UNITS_OF_TIME:
+        if duration >= 2 * size:
+            return f"{duration / size:,.1f} {unit}"
+    return f"{duration:,.1f} s"
+
+
+def age(duration: int) -> str:
+    """Write whole seconds in words, in the unit that reads best."""
+    for size, _, unit in UNITS_OF_TIME:
+        if duration >= 2 * size:
+            return f"{duration // size} {unit}"
+    return f"{duration} seconds"
+
+
+def counted(count: int, thing: str) -> str:
+    """Write how many there are of a thing: "1 request", "2 requests"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def clock(moment: datetime, timezone: str) -> str:
+    """Write the minute of a moment in a time zone."""
+    from zoneinfo import ZoneInfo
+
+    there = moment.astimezone(ZoneInfo(timezone))  # perhaps in the year 0, which strftime refuses
+    return f"{there.year:04}-{there.month:02}-{there.day:02} {there.hour:02}:{there.minute:02}"
+
+
+def label(text: Any, length: int = 28) -> str:
+    """Return one printable line of at most `length` characters for a name or message that the API gave.
+
+    A long one keeps its beginning and its end, in which names of versions differ. A missing or blank one is
+    "(none)". The line is plain text: escape it where it becomes HTML.
+    """
+    kept = "" if missing(text) else str(text)
+    if len(kept) > 8 * length:
+        kept = kept[: 4 * length] + kept[-4 * length :]
+    kept = " ".join("".join(c if c.isprintable() else " " for c in kept).split())
+    tail = length // 3
+    return (kept if len(kept) <= length else f"{kept[: length - tail - 1]}…{kept[-tail:]}") or "(none)"
+
+
+def labels(values: Iterable[Any], length: int = 28) -> list[str]:
+    """Label values so that different ones stay different: those cut to the same label are numbered."""
+    plain = [None if missing(value) else value for value in values]
+    names: dict[Any, str] = {}
+    taken: set[str] = set()
+    for value in sorted(dict.fromkeys(plain), key=str):
+        first, count = label(value, length), 2
+        name = first
+        while name in taken:
+            name, count = f"{first} ({count})", count + 1
+        names[value] = name
+        taken.add(name)
+    return [names[value] for value in plain]

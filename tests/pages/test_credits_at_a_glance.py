@@ -1,0 +1,22 @@
+"""The figures at the top of the notebook on credits."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.pages.credits_at_a_glance import CreditsAtAGlance
+
+Make = Callable[..., Any]
+
+
+def test_what_was_spent_and_what_for(add: Make, answer: Make) -> None:
+    add(2, "COMPLETED", credit_cost=3, asset_count=4)
+    add(1, "QUEUED", credit_cost=5)
+    add(1, "COMPLETED")
+    assert {card.title: card.value for card in answer(CreditsAtAGlance).cards()} == {
+        "Credits spent": "6",
+        "Credits pending": "5",
+        "Jobs created": "4",
+        "Credits per finished job": "3.00",
+        "Credits per file": "0.75",
+        "Jobs of unknown cost": "1",
+    }
