@@ -47,7 +47,7 @@ def account_of(body: Any) -> Account:
     if not isinstance(body, dict):
         raise ValueError(f"no object: {shorten(body)}")
     user, team = (body[name] if isinstance(body.get(name), dict) else {} for name in ("user", "team"))
-    return Account(_name(user.get("id")), _name(team.get("id")), _name(user.get("email")), _name(team.get("name")))
+    return Account(_told(user.get("id")), _told(team.get("id")), _told(user.get("email")), _told(team.get("name")))
 
 
 class Asks(Protocol):
@@ -109,7 +109,7 @@ def _seal(salt: str, key: str, account: Account) -> str:
     return f"{salt} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _name(value: object) -> str | None:
+def _told(value: object) -> str | None:
     """Return an id or a name: short, on one line, without anything that a terminal obeys or a database refuses."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None

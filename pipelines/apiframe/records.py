@@ -215,7 +215,7 @@ def _to_row(
     extra = {name: job[name] for name in job.keys() - FIELDS}
     progress = _fit("progress", job, _real, extra)
     cost = _fit("creditCost", job, _credits, extra)
-    completed = _fit("completedAt", job, _time, extra)
+    completed = _fit("completedAt", job, _instant, extra)
     expired = _fit("expired", job, _boolean, extra)
     result, model = job.get("result"), _text(job.get("model"))
     assets, shape = describe(result) if f"{UNREAD}result" not in job else (None, None)
@@ -257,7 +257,7 @@ def _fit(name: str, job: Mapping[str, Any], convert: Callable[[Any], tuple[Any, 
     return converted
 
 
-def _time(value: Any) -> tuple[int, bool]:
+def _instant(value: Any) -> tuple[int, bool]:
     return timestamp(value), True
 
 

@@ -67,7 +67,7 @@ def source_of(
         import dlt
 
         with contextlib.closing(connect()) as client:
-            yield from _read(client, chosen, dlt.current.resource_state("jobs").setdefault("scopes", {}), on_page)
+            yield from _tables(client, chosen, dlt.current.resource_state("jobs").setdefault("scopes", {}), on_page)
 
     return jobs_source(tables)
 
@@ -100,7 +100,7 @@ class _State(Memory):
                 self.kept.pop(row.id, None)
 
 
-def _read(
+def _tables(
     client: Client, chosen: Any, scopes: dict[str, dict[str, Any]], on_page: Callable[[Paging], None]
 ) -> Iterator[pa.Table]:
     state = scopes.setdefault(chosen.scope, {})
@@ -152,10 +152,6 @@ def jobs_source(
     """
     import dlt
 
-    columns: Any = {column.name: {"nullable": column.nullable, **HINTS.get(column.type, {})} for column in JOBS.columns}
-    if not deduplicated:
-        columns["synced_at"]["dedup_sort"] = "desc"
-
     disposition: Any = {"disposition": "merge", "strategy": strategy, "deduplicated": deduplicated}
 
     @dlt.resource(
@@ -163,7 +159,7 @@ def jobs_source(
         write_disposition="append" if fresh else disposition,
         primary_key=JOBS.key,
         table_format=table_format,
-        columns=columns,
+        columns=_hints(deduplicated),
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
     )
     def jobs(
@@ -180,3 +176,10 @@ def jobs_source(
         return jobs
 
     return apiframe()
+
+
+def _hints(deduplicated: bool) -> Any:
+    hints: Any = {column.name: {"nullable": column.nullable, **HINTS.get(column.type, {})} for column in JOBS.columns}
+    if not deduplicated:
+        hints["synced_at"]["dedup_sort"] = "desc"
+    return hints

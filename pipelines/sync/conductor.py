@@ -22,7 +22,7 @@ from pipelines.exact import microseconds
 from pipelines.settings import Settings
 from pipelines.stores import Store, first_line, store_for
 from pipelines.sync.changes import Changes
-from pipelines.sync.loading import Ahead, load, prepare_dlt
+from pipelines.sync.loading import Ahead, load_changes, prepare_dlt
 from pipelines.sync.memory import WarehouseMemory
 from pipelines.sync.plan import Facts, plan
 from pipelines.sync.progress import Progress, understood
@@ -91,7 +91,7 @@ class _Sync:
         self.store = store
         self.warehouse = warehouse
         self.filled: list[tuple[Table, list[Any]]] = []
-        self.plan = plan(_facts(settings, store, warehouse, full, since))
+        self.plan = plan(_beforehand(settings, store, warehouse, full, since))
         self.notes = list(self.plan.notes)
         self.account = self._whose()
         settle_after = microseconds(settings.settle_after)
@@ -166,7 +166,7 @@ class _Sync:
                     batches = iter(stack.enter_context(contextlib.closing(Ahead(batches, BATCHES_AHEAD))))
                 prepare_dlt()  # while the first pages come
             changes = self.changes.among(batches, self.settings.scope)
-            load(self.store, self.warehouse, changes, self._progress, self.settings.scope)
+            load_changes(self.store, self.warehouse, changes, self._progress, self.settings.scope)
         if self.changes.problem is not None:
             raise self.changes.problem
 
@@ -231,7 +231,7 @@ class _Sync:
                 self.notes.append(f"{table.name} could not be read: {first_line(problem)}")
 
 
-def _facts(settings: Settings, store: Store, warehouse: Warehouse, full: bool, since: int | None) -> Facts:
+def _beforehand(settings: Settings, store: Store, warehouse: Warehouse, full: bool, since: int | None) -> Facts:
     found = {scope: warehouse.last_run(scope) for scope in ("user", "team")}
     runs = {scope: run for scope, run in found.items() if run}
     left = _left(store) if full or settings.scope not in runs else {}

@@ -28,7 +28,7 @@ def prepare_dlt() -> None:
     import pipelines.confined  # noqa: F401
 
 
-def load(
+def load_changes(
     store: Store, warehouse: Warehouse, changes: Iterator[Batch], kept: Callable[[Batch], Any], scope: str
 ) -> None:
     """Load batches chunk by chunk; `kept` tells what to keep as the progress of a scope once a batch is stored."""
