@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.apiframe.answers import ApiError
 from pipelines.apiframe.client import Client
+from pipelines.apiframe.transport import environment
 from pipelines.errors import ConfigurationError
 
 KEY = "afk_0123456789abcdef0123456789abcdef01234567"
@@ -225,7 +226,7 @@ def test_a_file_of_certificates_that_is_none_is_refused_by_name(
     monkeypatch.setenv(variable, str(file))
     with pytest.raises(ConfigurationError, match=f"^{variable} = .*ca.pem': (No such file|there is no certificate)"):
         Client("https://apiframe.invalid/v2", KEY)
-    assert Client("http://apiframe.invalid/v2", KEY)._environment["verify"], "nobody asks for certificates here"
+    assert environment("http://apiframe.invalid/v2")["verify"], "nobody asks for certificates here"
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])

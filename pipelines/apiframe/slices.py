@@ -3,7 +3,7 @@
 Promises that what was read is the whole range, whatever the server does with cursors: a slice counts as joined to
 the next one only when the jobs behind the seam were seen on both sides. Where anything does not hold, the earlier
 slice reads on through, which costs requests and loses nothing. An end of the list counts once it was asked for
-twice, and what an earlier reading left counts once it was met again. `fetch.py` fetches, in the order given here.
+twice, and what an earlier reading left counts once it was met again. `fetch` fetches, in the order given here.
 
 A page cursor is a position in the list, so one that comes from a sparse *filtered* list (a seed) starts the
 unfiltered list thousands of jobs further down.
