@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from pipelines.apiframe.chain import End
 from pipelines.apiframe.client import Client, Page
 from pipelines.apiframe.evidence import is_searchable
 from pipelines.apiframe.fetch import Searches, read
 from pipelines.apiframe.frontier import Unsettled
-from pipelines.apiframe.slices import End, ListLoopsError, Slices
+from pipelines.apiframe.slices import ListLoopsError, Slices
 from pipelines.apiframe.stretches import Slice
 
 EMPTY_PAGES = 100  # a list that brings nothing new for so many pages does not end

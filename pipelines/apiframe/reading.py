@@ -14,6 +14,7 @@ from typing import Any
 
 import pipelines.apiframe.clock as clock
 from pipelines.apiframe.answers import ApiError, CursorRefusedError
+from pipelines.apiframe.chain import End
 from pipelines.apiframe.client import Client, Page
 from pipelines.apiframe.evidence import require_gone
 from pipelines.apiframe.fetch import kinds
@@ -23,7 +24,7 @@ from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.paging import Paging
 from pipelines.apiframe.records import Row, to_rows
 from pipelines.apiframe.rest import Rest
-from pipelines.apiframe.slices import End, restore
+from pipelines.apiframe.slices import restore
 from pipelines.apiframe.stretches import BELOW, Slice
 
 BATCH_ROWS = 5_000  # smaller Arrow tables cost dlt more than twice the time

@@ -12,9 +12,10 @@ unfiltered list thousands of jobs further down.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipelines.apiframe.answers import ApiError
+from pipelines.apiframe.chain import Chain, End
 from pipelines.apiframe.seeds import CHAIN_PAGES, Seeds
 from pipelines.apiframe.stretches import Kind, Position, Slice, Task
 
@@ -28,13 +29,7 @@ class ListLoopsError(ApiError):
     """The list cannot be read to its end: it comes round again, is refused every time, or ends now here, now there."""
 
 
-class End(NamedTuple):
-    """Where the list ended: behind a job of this createdAt (None: it is empty)."""
-
-    last: int | None
-
-
-class Slices:
+class Slices(Chain):
     """The plan of one reading of the list, newest first.
 
     `next_task` gives the next page to fetch (None: wait for one that is under way, or `done`), `apply` takes its
@@ -51,29 +46,14 @@ class Slices:
         chain_pages: int = CHAIN_PAGES,
         doubts: Callable[[End], bool] = lambda _: True,
     ) -> None:
-        self.slices = list(slices)
+        super().__init__(slices)
         self.workers = workers
         self.disordered = False
-        self.end: End | None = None  # of the list, where it was come to
-        self.beyond: list[str] = []  # jobs of this list that lie beyond its end: it contradicts itself
         self._doubts = doubts
         self.bottom: Slice | None = None  # the slice that went deepest, with the cursor to go on from
         self._seeds = Seeds(workers, chain_pages)
         self._strikes = 0
         self._restarts = 0
-
-    @property
-    def done(self) -> bool:
-        """Tell whether the whole range was read."""
-        return not self.slices
-
-    def progress(self, floor: int | None) -> list[dict[str, Any]]:
-        """Return the slices that are still to be read down to `floor`, as plain values; `restore` takes them."""
-        return [part.saved() for part in self.slices if part.floor == floor]
-
-    def start_over(self) -> None:
-        """Forget what was read: it is no list."""
-        self.slices = [Slice(None, None, self.slices[-1].floor)] if self.slices else []
 
     def next_task(self) -> Task | None:
         """Return the next page to fetch."""
@@ -120,16 +100,16 @@ class Slices:
             if task.slice is self.slices[0]:
                 self.start_over()  # an expired cursor: all are
             else:
-                self._again(task.slice)
+                self.again(task.slice)
 
     def _read(self, part: Slice, positions: Sequence[Position], kinds: Sequence[Kind], next_cursor: str | None) -> None:
         ids = [identity for _, identity in positions]
         if not part.is_proven(ids):
-            self._again(part)
+            self.again(part)
             return
         if not part.is_plausible(positions, kinds):
             self._seeds.distrust()
-            self._drop(part)
+            self.drop(part)
             return
         part.pages += 1
         self._seeds.pages += 1
@@ -146,14 +126,14 @@ class Slices:
         if next_cursor is None or part.is_at_floor(times):
             part.cursor = next_cursor
             self.bottom = part
-            self._end(part, at_floor=next_cursor is not None)
+            self.close(part, at_floor=next_cursor is not None)
             return
         self._go_on(part, kinds, next_cursor)
 
     def _go_on(self, part: Slice, kinds: Sequence[Kind], next_cursor: str) -> None:
         """Have the next page of a slice read."""
         if hash(next_cursor) in part.cursors:
-            self._again(part)  # where it went round is not known
+            self.again(part)  # where it went round is not known
             raise ListLoopsError(
                 "the list comes round again: the API gave the same page cursor twice; nothing was lost, run again"
             )
@@ -170,16 +150,9 @@ class Slices:
         if part.ends_again(last, identity):
             return True
         if part.end_answers >= END_ANSWERS:
-            self._again(part)
+            self.again(part)
             raise ListLoopsError("the list of jobs ends now here, now there; nothing was lost, run again")
         return False
-
-    def _again(self, part: Slice) -> None:
-        """Read a slice again from its start: what it has read leads nowhere."""
-        if part.start is None:
-            self.slices[self.slices.index(part)] = Slice(None, None, part.floor)
-        else:
-            self._drop(part)
 
     def _read_in_disorder(self) -> None:
         self.disordered = True
@@ -191,7 +164,7 @@ class Slices:
 
     def _joined(self, part: Slice, times: Sequence[int], ids: Sequence[str], next_cursor: str | None) -> bool:
         """Join the slice to the next ones that it has reached. True where its own stretch is complete."""
-        while (following := self._following(part)) is not None and following.start is not None:
+        while (following := self.following(part)) is not None and following.start is not None:
             seam, part.at_seam = part.at_seam, None
             if seam and seam[0] == following.start:
                 behind = [*seam[1], *ids]
@@ -203,7 +176,7 @@ class Slices:
             else:
                 return False
             if not following.head:
-                self._drop(following)  # it has not begun: this slice reads on at no cost
+                self.drop(following)  # it has not begun: this slice reads on at no cost
             elif len(behind) < HEAD and next_cursor is not None:
                 part.at_seam = (following.start, behind)  # the next page decides
                 return False
@@ -214,56 +187,17 @@ class Slices:
                 following.via = part.via
                 self.slices.remove(part)
                 if following.ended:
-                    self._settle(following)
+                    self.settle(following)
                 return True
             else:
                 self._strike(following)
         return False
 
-    def _following(self, part: Slice) -> Slice | None:
-        index = self.slices.index(part) + 1
-        return self.slices[index] if index < len(self.slices) else None
-
-    def _end(self, part: Slice, *, at_floor: bool) -> None:
-        """End a slice, and the ones behind it that lie below: below its floor, or beyond the end of the list."""
-        index = self.slices.index(part)
-        rest = self.slices[index + 1 :]
-        if at_floor:  # another stretch, which begins at a top of its own, is not concerned
-            own = next((place for place, other in enumerate(rest) if other.floor != part.floor), len(rest))
-            rest = rest[own:]
-        else:
-            self.end = End(part.last)
-            for other in rest:
-                if other.start and _is_below(other.start[0], part.last):
-                    self.beyond.append(other.start[1])
-                if other.last is not None and _is_below(other.last, part.last):
-                    self.beyond += other.tail
-            rest = []
-        self.slices = [*self.slices[: index + 1], *rest]
-        self._settle(part)
-
-    def _settle(self, part: Slice) -> None:
-        """Take a slice that is at its end off the list, or keep it for the one above, which has yet to join it."""
-        if part.start is None or part is self.slices[0]:
-            self.slices.remove(part)
-        else:
-            part.ended = True
-
-    def _drop(self, part: Slice) -> None:
-        """Drop a slice that is not the first: the one before it reads on through, down to the same floor."""
-        index = self.slices.index(part)
-        self.slices[index - 1].floor, self.slices[index - 1].below = part.floor, 0
-        self.slices.remove(part)
-
     def _strike(self, part: Slice) -> None:
-        self._drop(part)
+        self.drop(part)
         self._strikes += 1
         if self._strikes >= STRIKES:
             self._seeds.distrust()
-
-
-def _is_below(time: int, last: int | None) -> bool:
-    return last is None or time < last
 
 
 def can_restore(progress: Sequence[Mapping[str, Any]] | None) -> bool:

@@ -110,6 +110,7 @@ def _tables(
     account, seal = verify(client, chosen.require_key(), recorded, state.get("seal"), "what this pipeline has loaded")
     catalogue, memory = Catalogue(client), _State(state)
     catalogue.ask()
+    _warn(catalogue.note)
     settle_after = microseconds(chosen.settle_after)
     reading = Reading(
         client,
@@ -122,8 +123,7 @@ def _tables(
     for batch in reading.batches():
         memory.keep(batch.rows, reading.started_at, settle_after)
         yield JOBS.to_arrow(batch.rows)
-    for note in filter(None, (catalogue.note, reading.clock_note)):
-        logging.getLogger(__name__).warning("%s", note)
+    _warn(reading.clock_note)
     for identity in reading.gone():
         memory.kept.pop(identity, None)
     state |= {
@@ -133,6 +133,11 @@ def _tables(
         "account": [account.user_id, account.team_id],
         "seal": seal,
     }
+
+
+def _warn(note: str | None) -> None:
+    if note:
+        logging.getLogger(__name__).warning("%s", note)
 
 
 def jobs_source(
@@ -163,9 +168,7 @@ def jobs_source(
         schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
     )
     def jobs(
-        created_at: Any = dlt.sources.incremental(  # noqa: B008 - how dlt declares an incremental
-            "created_at", primary_key=()
-        ),
+        created_at: Any = dlt.sources.incremental("created_at", primary_key=()),  # noqa: B008 - how dlt declares it
     ) -> Iterator[pa.Table]:
         # dlt would drop rows below the start; what is read again is decided by the frontier, and nothing is too old.
         created_at.start_value = None
