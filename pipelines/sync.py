@@ -136,7 +136,7 @@ class _Sync:
             settle_after=self.settle_after,
             workers=settings.workers,
             since=self.since,
-            whole=self.mode == "full",
+            whole=full,
             modalities={model: modality for model, (modality, _) in self.models.items() if modality},
             on_page=on_page,
         )

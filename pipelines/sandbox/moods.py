@@ -156,7 +156,9 @@ class Moods:
             rows = self._world.page(owner, status, model, None, FOREVER)
         else:
             rows = self._world.find(search, owner, status, model)
-        if self.order != "newest":
+        if self.order == "oldest":
+            rows.reverse()
+        elif self.order == "shuffled":
             rows.sort(key=self._rank_of)
         return rows
 
