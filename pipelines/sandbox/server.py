@@ -33,7 +33,6 @@ from pipelines.sandbox.world import (
     uuid_text,
 )
 
-_STARTING_CREDITS: Final = 250_000
 _PARAMETERS: Final = ("status", "model", "limit", "cursor", "scope", "search", "include_models")
 
 
@@ -68,7 +67,6 @@ class Sandbox(Moods):
         self.api_key, self.member_key, self.inactive_key, self.second_key = (
             _key(f"{who} {seed}") for who in ("admin", "member", "former", "second")
         )
-        self.has_team = True
         self._guests: dict[str, Sandbox] = {}
         self._ids = {name: _uuid(f"{name} {seed}") for name in ("team", *self._keys)}
         self.latency = latency
@@ -146,19 +144,26 @@ class Sandbox(Moods):
 
     # The jobs
 
-    def add(self, count: int = 1, *, created_at: datetime | str | None = None, **fields: Any) -> list[str]:
+    def add(
+        self, count: int = 1, *, created_at: datetime | str | None = None, colleague: bool = False, **fields: Any
+    ) -> list[str]:
         """New jobs, born now or at `created_at` (also createdAt), served with these fields; ids, newest last.
 
         A known status is lived, not only shown: open ones stay open until `finish`, final ones end at once
-        with all that belongs to it. Any other field is served as given.
+        with all that belongs to it. So is the cost of one that is open: taken now, given back if it fails.
+        Any other field is served as given. Those of a colleague are listed with scope=team alone.
         """
         created_at = fields.pop("createdAt", created_at)
         with self._lock:
             self._tick()
-            return self._world.add(count, None if created_at is None else milliseconds(created_at), fields)
+            created = None if created_at is None else milliseconds(created_at)
+            return self._world.add(count, created, OTHERS if colleague else MINE, fields)
 
     def put(self, job_id: str, /, **fields: Any) -> None:
-        """Serve these fields of one job from now on; REMOVED as a value drops the field. Its place stays."""
+        """Serve these fields of one job from now on; REMOVED as a value drops the field. Its place stays.
+
+        The list alone says so: nothing is charged or given back for it.
+        """
         with self._lock:
             self._world.put(job_id, fields)
 
@@ -206,7 +211,7 @@ class Sandbox(Moods):
                 raise Refused(404, "Not found")
             caller = self._caller(key)
             if path == "/me":
-                return self._me(caller, str(key))
+                return self._me(caller, str(key), fault)
             if path == "/jobs":
                 return self._page(parameters(query, _PARAMETERS), caller, fault)
             return self._job(unquote(path.removeprefix("/jobs/")), caller)
@@ -238,7 +243,7 @@ class Sandbox(Moods):
             ]
         }
 
-    def _me(self, caller: int, key: str) -> Job:
+    def _me(self, caller: int, key: str, fault: Fault | None) -> Job:
         name, role, first = (
             ("owner", "ADMIN", self.api_key) if caller == MINE else ("member", "MEMBER", self.member_key)
         )
@@ -247,11 +252,11 @@ class Sandbox(Moods):
             "team": {
                 "id": self._ids["team"],
                 "name": "Sandbox",
-                "credits": max(0, _STARTING_CREDITS - self._world.credits_used),
-                "plan": "pro",
+                "credits": orjson.Fragment(self._world.ledger.number()),
+                "plan": self._world.ledger.plan,
                 "customerId": None,
             }
-            if self.has_team
+            if fault is None or fault.kind != "no_team"
             else None,
             "apiKey": {"id": self._ids[key], "name": f"{name}'s key", "prefix": key[:8]},
         }

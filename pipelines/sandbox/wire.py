@@ -138,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "error_body":
             record.status = 200
             self._send(200, orjson.dumps({"error": "Internal error"}))
+        elif kind == "garbage":
+            record.status = 200
+            self._send(200, fault.options["body"])
         elif kind == "redirect":
             raise Refused(302, "Moved", headers={"Location": fault.options["location"]})
         elif kind.isdigit():

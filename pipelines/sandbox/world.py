@@ -32,6 +32,7 @@ from pipelines.sandbox.catalogue import (
     rhythm,
     shares,
 )
+from pipelines.sandbox.ledger import Ledger, credits_of
 
 Job = dict[str, Any]
 Position = tuple[int, int]  # (createdAt, number of the id): the key of the list
@@ -43,7 +44,10 @@ STATUSES = ("QUEUED", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED")
 FOREVER = 1 << 62
 MINE, OTHERS = 0, 1  # owners: the account itself, the other member of its team
 
+ON_TIME: Final = (0, True)  # a refund: milliseconds after the job's end, and whether the books know of it
+
 _TEAM_SHARE = 0.15
+_OPENING = 250_000  # credits that are left when the sandbox opens
 _KEPT = 200_000  # encoded jobs, about 100 MB
 _STUCK = 0.0005
 _BAD_MODEL = next(i for i, model in enumerate(MODELS) if model.id == "kling-2.6")
@@ -89,6 +93,11 @@ class World:
         self._plan_model, self._outcome, self._error = array("B"), array("B"), array("B")
         self._webhook, self._cost = array("B"), array("H")
         self.owner, self._model, self._settled, self._gone = array("B"), array("H"), array("B"), array("B")
+        self._given_back = array("B")
+        self._prices: dict[int, float] = {}  # costs that are not the catalogue's
+        self._refunds: dict[int, tuple[int, bool]] = {}  # those that are not given on time
+        self.usual_refund = ON_TIME
+        self.ledger = Ledger()
         self._overrides: dict[int, Job] = {}
         self._encoded: dict[int, tuple[orjson.Fragment, int]] = {}  # with the moment until which it holds
         self._statuses: list[Any] = [*STATUSES, "OPEN"]
@@ -97,7 +106,6 @@ class World:
         # Sorted rows, oldest first, by (owner, settled status, model), None being any; made when asked for.
         self._lists: dict[tuple[int | None, int | None, int | None], array[int]] = {}
         self._last_birth = 0
-        self.credits_used = 0
 
         self._older, self._newer = (list(accumulate(weights)) for weights in shares(mix))
         self._changed_at = 0
@@ -120,9 +128,11 @@ class World:
             owners[i] = OTHERS
         self._changed_at = times[everybody // 2] if times else 0
         for at, owner in zip(times, owners, strict=True):
-            self._birth(at, owner)
+            row = self._birth(at, owner)
+            self._charge(row, at)
+            self._give_back(row)
+        self.ledger.book(start, "opening", _OPENING - self.ledger.balance)
         self._lists[None, None, None] = array("I", sorted(range(everybody), key=self.position))
-        self.credits_used = 0
 
     # Birth and life
 
@@ -162,17 +172,18 @@ class World:
         self._outcome.append(outcome)
         self._error.append(error)
         self._webhook.append(1 + bits % 45 if (bits >> 32) % 3 == 0 else 0)
-        cost = kind.costs[(bits >> 40) % len(kind.costs)]
-        self._cost.append(cost)
+        self._cost.append(kind.costs[(bits >> 40) % len(kind.costs)])
         self.owner.append(owner)
         self._gone.append(0)
+        self._given_back.append(0)
+        if self.usual_refund != ON_TIME:
+            self._refunds[row] = self.usual_refund
         self._last_birth = max(self._last_birth, at)
         if at + takes <= self.now:
             self._settled.append(outcome)
         else:
             self._settled.append(OPEN)
             heapq.heappush(self._ends, (at + takes, row))
-        self.credits_used += cost if outcome == COMPLETED else 0
         return row
 
     def move_to(self, moment: int) -> None:
@@ -183,6 +194,7 @@ class World:
         while self._ends and self._ends[0][0] <= moment:
             _, row = heapq.heappop(self._ends)
             self._resettle(row)
+            self._give_back(row)
 
     def live_to(self, moment: int) -> int:
         """Set the clock forward with births at the account's rhythm; how many are listed with scope=user."""
@@ -194,12 +206,14 @@ class World:
                 break
             if draw.random() < rhythm(int(at)) / BUSIEST:
                 owner = OTHERS if draw.random() < _TEAM_SHARE else MINE
-                self._list(self._birth(int(at), owner))
+                row = self._birth(int(at), owner)
+                self._charge(row, int(at))
+                self._list(row)
                 born += owner == MINE
         self.move_to(moment)
         return born
 
-    def add(self, count: int, created: int | None, fields: Job) -> list[str]:
+    def add(self, count: int, created: int | None, owner: int, fields: Job) -> list[str]:
         """New jobs, newest last: `created` for all, or else distinct moments of the last seconds."""
         fields = dict(fields)
         status, name = fields.get("status"), fields.get("model")
@@ -208,15 +222,20 @@ class World:
             del fields["model"]
         rows = []
         for at in [created] * count if created is not None else self._moments(count):
-            row = self._birth(at, MINE, model)
+            row = self._birth(at, owner, model)
             if status in STATUSES:
                 self._fix(row, STATUSES.index(status))
             rows.append(row)
         if status in STATUSES:
             del fields["status"]
+        if status not in STATUSES[COMPLETED:] and credits_of(fields.get("creditCost")):
+            price: float = fields.pop("creditCost")
+            self._prices |= dict.fromkeys(rows, price)
         for row in rows:
             if fields:
                 self._override(row, fields)
+            self._charge(row, self.now)
+            self._give_back(row, self.now)
             self._list(row)
         return [self.id(row) for row in rows]
 
@@ -253,6 +272,7 @@ class World:
             self._fix(row, outcome)
             for field in _STATE:
                 self._overrides.get(row, {}).pop(field, None)
+            self._give_back(row)
             self._list(row)
 
     def put(self, job_id: str, fields: Job) -> None:
@@ -274,6 +294,44 @@ class World:
         for row in map(self.row, ids):
             self._unlist(row)
             self._gone[row] = 1
+
+    # Credits: taken at birth, given back when the cost of a job falls by its plan (what `put` serves is not booked)
+
+    def _price(self, row: int) -> float:
+        return self._prices.get(row, self._cost[row])
+
+    def _charge(self, row: int, at: int) -> None:
+        cost = self._price(row)
+        if row in self._overrides:
+            cost = self._overrides[row].get("creditCost", cost)
+        self.ledger.book(at, "charge", credits_of(cost, -1), row)
+
+    def _falls_at(self, row: int) -> int:
+        """When the cost of a row falls to nothing."""
+        fails = self._outcome[row] == FAILED or (self._outcome[row] == CANCELLED and self._bits[row] % 2)
+        if not fails or "creditCost" in self._overrides.get(row, ()):
+            return FOREVER
+        return self._ended[row] + self._refunds.get(row, ON_TIME)[0]
+
+    def _give_back(self, row: int, now: int = 0) -> None:
+        """Book the refund of a row once, where its time has come; it is then as late as it is due, or `now`."""
+        at = self._falls_at(row)
+        if self.now < at < FOREVER:
+            heapq.heappush(self._ends, (at, row))
+        elif at <= self.now and not self._given_back[row]:
+            self._given_back[row] = 1
+            if self._refunds.get(row, ON_TIME)[1]:
+                self.ledger.book(max(at, now), "refund", credits_of(self._price(row)), row)
+
+    def arrange(self, ids: Iterable[str], after: int, booked: bool) -> None:
+        """Give these jobs their refund so long after their end, should they come to one, and not before now."""
+        for row in map(self.row, ids):
+            if self._given_back[row]:
+                raise ValueError(f"{self.id(row)} has had its refund already")
+            ended = self._ended[row]
+            self._refunds[row] = (max(after, self.now - ended) if ended <= self.now else after, booked)
+            self._encoded.pop(row, None)
+            self._give_back(row)
 
     # Identity and order
 
@@ -408,7 +466,7 @@ class World:
         now, created, ended = self.now, self.created[row], self._ended[row]
         started, bits = self._started[row], self._bits[row]
         kind = MODELS[self._plan_model[row]]
-        cost: int | None = self._cost[row]
+        cost: float | None = self._price(row)
         status, progress, result, error, completed_at = QUEUED, 0, None, None, None
         reached = 1 + bits % 97
         if now >= ended:
@@ -419,11 +477,11 @@ class World:
             elif status == FAILED:
                 progress = reached
                 error = ERRORS[self._error[row]][0].replace("{token}", f"{bits >> 44:05x}")
-                cost = None if bits % 7 == 0 else 0
                 completed_at = None if bits % 11 == 0 else completed_at
             else:
                 progress = reached
-                cost = 0 if bits % 2 else cost
+            if self._falls_at(row) <= now:
+                cost = None if status == FAILED and bits % 7 == 0 else 0
         elif now >= started:
             status = PROCESSING
             progress = min(99, 1 + 98 * (now - started) // (ended - started))
@@ -456,7 +514,7 @@ class World:
         # A copy: what orjson returns stays as large as its working buffer (400 MB for 100,000 jobs, not 50).
         fresh = orjson.Fragment(bytes(memoryview(orjson.dumps(self.render(row)))))
         ended = self._ended[row]
-        if self.now >= ended + self._webhook[row] * 1000:
+        if self.now >= ended + self._webhook[row] * 1000 and row not in self._refunds:
             if len(self._encoded) >= _KEPT:
                 self._encoded.clear()
             expires = ended + DAY_MS
