@@ -426,7 +426,7 @@ def test_one_job_with_too_many_bytes_is_read_but_for_what_is_too_long(
     api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
-    monkeypatch.setattr("pipelines.sandbox.server.OVERSIZE_BYTES", 2**21)
+    monkeypatch.setattr("pipelines.sandbox.moods.OVERSIZE_BYTES", 2**21)
     job = api.listing()[0]
     api.fault("oversize", times=None, job=job["id"])
     client = connect(api)

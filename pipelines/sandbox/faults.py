@@ -1,4 +1,4 @@
-"""The faults that can be ordered from the sandbox, and which request each one meets."""
+"""For tests alone: the faults that can be ordered from the sandbox, and which request each one meets."""
 
 import threading
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """For tests alone: how else an API may behave. The command and the demo leave all of it as it is.
 
-Faults, a rate limit, other orders of the list, and what other servers make of cursors and filters.
+Faults, a rate limit, other orders of the list, what other servers make of cursors and filters, and what an account
+should not live through: refunds that come late or never, charges without a job.
 """
 
 import threading
@@ -14,8 +15,9 @@ from typing import Any, Final
 
 from pipelines.sandbox.faults import OVERSIZE_BYTES, Fault, Faults
 from pipelines.sandbox.ledger import Entry
+from pipelines.sandbox.lives import FOREVER, Job, Position, milliseconds
 from pipelines.sandbox.protocol import Cursor, Filter, Request, invalid
-from pipelines.sandbox.world import FOREVER, Job, Position, World, milliseconds
+from pipelines.sandbox.world import World
 
 _CURSORS: Final = ("position", "offset", "bound", "keeps_filter", "restart", "second")
 _ORDERS: Final = ("newest", "oldest", "shuffled")

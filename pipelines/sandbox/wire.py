@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl
 import orjson
 
 from pipelines.sandbox.faults import Fault, Faults
+from pipelines.sandbox.lives import Job
 from pipelines.sandbox.protocol import Refused, Request
-from pipelines.sandbox.world import Job
 
 
 class Served(Protocol):
