@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from support import query, stale, stored
 
-from pipelines.apiframe.account import Account, is_same, read
+from pipelines.apiframe.account import Account, account_of, is_same
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -53,7 +53,7 @@ def test_the_team_is_the_account_of_scope_team_and_the_user_that_of_scope_user(
     ],
 )
 def test_whatever_me_answers_is_taken_for_what_it_says(body: Any, account: Account) -> None:
-    assert read(body) == account
+    assert account_of(body) == account
 
 
 @pytest.fixture

@@ -18,16 +18,15 @@ from support import microseconds
 
 from pipelines import settings
 from pipelines.apiframe import bodies
-from pipelines.apiframe.client import (
+from pipelines.apiframe.answers import (
     ApiError,
-    Client,
     CursorRefusedError,
-    Interrupted,
     NotFoundError,
     RefusedKeyError,
     RefusedScopeError,
     UndocumentedError,
 )
+from pipelines.apiframe.client import Client, Interrupted
 from pipelines.apiframe.records import to_rows
 from pipelines.errors import ConfigurationError, KeyRefusedError
 from pipelines.sandbox import Sandbox

@@ -12,7 +12,7 @@ import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
 from pipelines.apiframe import reading
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe.answers import ApiError
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.protocol import Refused
@@ -606,7 +606,7 @@ def test_a_full_sync_that_was_cut_short_starts_over_when_another_scope_was_synce
     api: Sandbox, here: Settings, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
-    monkeypatch.setattr("pipelines.sync.CHUNK_ROWS", 100)
+    monkeypatch.setattr("pipelines.sync.loading.CHUNK_ROWS", 100)
     for job in api.listing():
         api.put(job["id"], progress=7)
     api.fault("500", None, after=2)

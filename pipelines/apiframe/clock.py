@@ -38,12 +38,12 @@ def decide(api: int, machine: int, created: Sequence[int]) -> Clock:
     used = "the newest jobs'" if now > min(api, machine) else "this machine's" if ahead > 0 else "the API's"
     return Clock(
         now,
-        f"the API's clock is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's: "
+        f"the API's clock is {_distance(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's: "
         f"{used} was used, by which nothing is settled too early; set the one that is wrong",
     )
 
 
-def _span(microseconds: int) -> str:
+def _distance(microseconds: int) -> str:
     minutes = microseconds / 60e6
     if minutes < 120:
         return f"{minutes:.0f} minutes"
