@@ -15,6 +15,8 @@ from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.records import Row
 from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.tables import SCHEMA, Column, Table
+from pipelines.tables.balances import TABLE as BALANCES
+from pipelines.tables.balances import Balance
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
@@ -83,6 +85,19 @@ class Warehouse:
             if run := self.last_run(each):
                 account = account.completed(Account(run.user_id, run.team_id))
         return account
+
+    def has_balance(self, since: int, until: int) -> bool:
+        """Tell whether the account's balance was asked for in this span, well or not."""
+        span = "where read_at > make_timestamp(?) and read_at <= make_timestamp(?) limit 1"
+        return bool(self.read(BALANCES, span, [since, until]))
+
+    def balances(self) -> tuple[Balance | None, Balance | None]:
+        """Return the last reading of the account's balance, and the last of those that went well."""
+        found = [
+            self.read(BALANCES, f"{where} order by read_at desc limit 1") for where in ("", "where credits is not null")
+        ]
+        last, good = (Balance(*rows[0]) if rows else None for rows in found)
+        return last, good
 
     def jobs(self, size: int) -> Iterator[list[Row]]:
         """Yield every job, newest first, so many at a time; at least one list, though it be empty."""

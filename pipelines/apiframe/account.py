@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.apiframe import records
@@ -53,6 +54,33 @@ def read(body: Any) -> Account:
     return Account(_text(user.get("id")), _text(team.get("id")), _text(user.get("email")), _text(team.get("name")))
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What `GET /me` has answered: whose key it is, and what is left; without credits, `problem` says why."""
+
+    read_at: int  # microseconds since 1970 by the API's clock
+    account: Account = Account()
+    plan: str | None = None
+    credits: Decimal | None = None
+    problem: str | None = None
+
+
+def standing(body: Any, read_at: int) -> Standing:
+    """Return what the answer of `GET /me` says; raises ValueError where it is no object."""
+    account, team = read(body), body.get("team")
+    if not isinstance(team, dict):
+        absent = "the key belongs to no team, and credits are a team's"
+        return Standing(
+            read_at, account, problem=absent if team is None else f"team is no object: {records.shorten(team)}"
+        )
+    credits, problem = None, None
+    try:
+        credits = records.exact_credits(team.get("credits"))
+    except ValueError:
+        problem = f"team.credits is no number of credits: {records.shorten(team.get('credits'))}"
+    return Standing(read_at, account, _text(team.get("plan")), credits, problem)
+
+
 def is_same(recorded: Account, found: Account, scope: str) -> bool | None:
     """Tell whether a key of `found` may read on with `scope` in what belongs to `recorded`; None: cannot be told.
 
@@ -76,7 +104,7 @@ def verify(client: Client, key: str, recorded: Account, seal: str | None, place:
         return recorded, seal
     problem: object = "it names neither"
     try:
-        found = client.me()
+        found = client.me().account
     except KeyRefusedError:
         raise
     except ApiframeWarehouseError as fault:

@@ -111,6 +111,7 @@ class Client:
         self.retries = 0
         self.throttled = 0  # answers 429
         self.answered_after = 0.0  # seconds that the last answer took
+        self.standing: account.Standing | None = None  # what `me` has told, or why it has not
         self._key = api_key
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._max_attempts = max_attempts
@@ -197,9 +198,20 @@ class Client:
 
         return self._get("/models", {}, check, attempts=2)
 
-    def me(self) -> account.Account:
-        """Read whose key this is."""
-        return self._get("/me", {}, account.read)
+    def me(self, attempts: int | None = None, longest_wait: float | None = None) -> account.Standing:
+        """Read whose key this is and what credits are left; what was told, or why not, is kept in `standing`."""
+        try:
+            self.standing = self._get(
+                "/me",
+                {},
+                lambda body: account.standing(body, self.now()),
+                attempts=attempts,
+                longest_wait=longest_wait,
+            )
+        except ApiError as problem:
+            self.standing = account.Standing(self.now(), problem=records.one_line(str(problem), 400))
+            raise
+        return self.standing
 
     def _get(
         self,
@@ -208,9 +220,14 @@ class Client:
         check: Callable[[Any], Answer],
         attempts: int | None = None,
         read: bodies.Read = bodies.plain,
+        longest_wait: float | None = None,
     ) -> Answer:
-        """Ask until `check` takes what `read` makes of an answer, or `attempts` are over."""
+        """Ask until `check` takes what `read` makes of an answer, or `attempts` are over.
+
+        Where the API asks to wait longer than `longest_wait` seconds (None: than is configured), that is the end too.
+        """
         attempts = attempts or self._max_attempts
+        longest = self._max_retry_delay if longest_wait is None else min(longest_wait, self._max_retry_delay)
         for attempt in range(1, attempts + 1):
             self._wait(max(0.0, self._not_before - time.monotonic()))
             with self._lock:
@@ -220,7 +237,7 @@ class Client:
                 return self._try(path, parameters, check, read, attempt > 1)
             except _PassingError as passing:
                 problem, asked_to_wait = passing.problem, passing.wait
-            if asked_to_wait is not None and asked_to_wait > self._max_retry_delay:
+            if asked_to_wait is not None and asked_to_wait > longest:
                 problem.args = (f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",)
                 raise problem
             if attempt < attempts:
