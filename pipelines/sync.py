@@ -30,7 +30,8 @@ from pipelines.apiframe.slices import can_restore
 from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.stores import Store, first_line, store_for
-from pipelines.tables import Table, tables
+from pipelines.tables import Table, job_changes, tables
+from pipelines.tables.job_changes import Change
 from pipelines.tables.jobs import SERVED
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
@@ -48,7 +49,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sync did. `credits_added` is by how much it changed what the jobs have cost, refunds subtracted."""
+    """What a sync did. `credits_added` is by how much it changed what the jobs have cost, less what was given back."""
 
     run: Run
     jobs: int
@@ -119,6 +120,8 @@ class _Sync:
         self.catalogue: list[dict[str, Any]] | None = None
         self.catalogue_asked = False
         self.filled: list[tuple[Table, list[Any]]] = []
+        self.changes: dict[str, list[Change]] = {}  # id -> of a job that is about to be stored
+        self.told: list[Change] = []  # of jobs that are stored
         self._plan(full, since)
         self.account = self._whose()
         known = self.known
@@ -204,6 +207,7 @@ class _Sync:
 
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
+        job_changes.recover(self.store, self.warehouse)
         if self.mode == "full":
             if self.progress is None:
                 self.store.empty(SEEN)
@@ -267,6 +271,9 @@ class _Sync:
             self.store.prepare(*tables().values())
             for table, rows in self.filled:
                 self.store.write(table, rows)
+            if self.told:
+                self.store.write(job_changes.TABLE, self.told)
+                self.store.empty(job_changes.BEGUN)
             self.store.empty(SEEN)
             self.store.write(SYNC_RUNS, [run])  # last: a sync of which this is there has ended well
         return run
@@ -308,6 +315,8 @@ class _Sync:
             raise self.problem
 
     def _load_chunk(self, pipeline: Any, changes: Iterator[Batch], until: float) -> None:
+        begun: list[Change] = []
+
         def chunk() -> Iterator[Any]:
             import dlt
 
@@ -318,10 +327,15 @@ class _Sync:
                 yield JOBS.to_arrow(list(rows.values()))
                 loaded |= rows.keys()
                 self._keep_progress(dlt.current.resource_state("jobs"), batch)
+                begun.extend(change for identity in rows for change in self.changes.pop(identity, ()))
                 if len(loaded) >= CHUNK_ROWS or time.monotonic() > until:
-                    return
+                    break
+            if begun:
+                self.store.prepare(job_changes.BEGUN)
+                self.store.write(job_changes.BEGUN, begun)
 
         self.store.load(pipeline, chunk)
+        self.told += begun
 
     def _keep_progress(self, state: dict[str, Any], batch: Batch) -> None:
         known = self.reading.known
@@ -352,7 +366,9 @@ class _Sync:
         now = self.client.now()  # one for all: where one comes back, the others are looked at
         for start in range(0, len(delisted), CHUNK_ROWS):
             ids = delisted[start : start + CHUNK_ROWS]
-            rows = [row._replace(delisted_at=now, synced_at=now) for row in self.warehouse.rows(ids)]
+            kept = {row.id: row for row in self.warehouse.rows(ids)}
+            rows = [row._replace(delisted_at=now, synced_at=now) for row in kept.values()]
+            self.changes |= {row.id: job_changes.between(kept[row.id], row) for row in rows}
             yield Batch(rows, None)
 
     def _delisted(self) -> list[str]:
@@ -379,6 +395,7 @@ class _Sync:
         different = records.differences(row, kept)
         if not different and kept.delisted_at is None and kept.scope == row.scope:
             return None
+        self.changes[row.id] = job_changes.between(kept, row)
         if kept.status not in FINAL and row.status in FINAL:
             self.finished.add(row.id)
         if self.mode == "full" and row.id not in self.drifted:

@@ -73,6 +73,12 @@ class Warehouse:
             return []
         return self.query(f"select {table.select(present)} from {SCHEMA}.{table.name} {rest}", parameters)
 
+    def count(self, table: Table, condition: str, parameters: Sequence[object]) -> int:
+        """Return how many rows of a table meet a condition, none where it is not there yet."""
+        if not self.has(table.name):
+            return 0
+        return int(self.query(f"select count(*) from {SCHEMA}.{table.name} where {condition}", parameters)[0][0])
+
     def last_run(self, scope: str | None = None) -> Run | None:
         """Return the last sync that ended well (of a scope)."""
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])

@@ -73,12 +73,12 @@ def standing(body: Any, read_at: int) -> Standing:
         return Standing(
             read_at, account, problem=absent if team is None else f"team is no object: {records.shorten(team)}"
         )
-    credits, problem = None, None
+    left, problem = None, None
     try:
-        credits = records.exact_credits(team.get("credits"))
+        left = records.exact_credits(team.get("credits"))
     except ValueError:
         problem = f"team.credits is no number of credits: {records.shorten(team.get('credits'))}"
-    return Standing(read_at, account, _text(team.get("plan")), credits, problem)
+    return Standing(read_at, account, _text(team.get("plan")), left, problem)
 
 
 def is_same(recorded: Account, found: Account, scope: str) -> bool | None:
