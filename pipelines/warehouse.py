@@ -26,8 +26,8 @@ HOUR = 3_600 * 1_000_000
 LOOK_AGAIN = (HOUR, 24 * HOUR, 7 * 24 * HOUR)
 MOST_AGAIN = 10  # jobs a sync: where one of them has come back, so may all that went with it
 
-#: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
-SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
+#: What a job cost, as the view `reports.jobs` has it: what the API says once it has ended, whatever its outcome.
+SPENT = f"case when {IS_OPEN} then null else credit_cost end"
 #: The columns of a `Row`.
 ROW = JOBS.select()
 #: The jobs that a full sync has seen; it belongs to no table, and goes when that sync has ended.
