@@ -82,6 +82,7 @@ def test_changes_of_known_jobs_are_told_and_new_jobs_are_none(settings_for: Make
         api.put(job, status="FAILED", creditCost=0.5, error="no\nway")
         api.add(3)
         sync(chosen)
+        api.advance(timedelta(minutes=1))
         api.put(job, creditCost=0)
         sync(chosen)
         sync(chosen)
