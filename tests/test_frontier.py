@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support import stale
 
 from pipelines.apiframe.frontier import Known, Step, Unsettled, floor, list_pages, next_step, was_quiet
+from pipelines.apiframe.reader import Searches
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import Outcome, sync
@@ -173,6 +174,37 @@ def test_every_step_leads_on(
         assert reached is not None or not can_search or not all(job.searchable for job in jobs)
     else:
         assert can_search or reached is None
+
+
+# Looking up by id
+
+
+@given(
+    st.lists(st.booleans(), max_size=4),
+    st.sampled_from([None, "listed", "0"]),
+    st.integers(0, 12),
+    st.integers(1, 4),
+    st.randoms(),
+)
+def test_each_job_is_found_or_absent_and_one_empty_answer_makes_none_absent(
+    there: list[bool], listed: str | None, lie: int, workers: int, order: random.Random
+) -> None:
+    ids = [str(number) for number in range(len(there))]
+    searches = Searches(ids, listed)
+    asked, under_way = 0, []
+    while True:
+        while len(under_way) < workers and (task := searches.next_task()) is not None:
+            under_way.append(task)
+        if not under_way:
+            break
+        job = (task := under_way.pop(order.randrange(len(under_way)))).filters["search"]
+        exists = job == "listed" or there[int(job)]
+        searches.apply(task, [(1, job)] if exists and asked != lie else [], [], None)
+        asked += 1
+    assert searches.honoured
+    assert asked <= 2 * len(ids) + 2
+    assert searches.absent == {job for job, exists in zip(ids, there, strict=True) if not exists}
+    assert searches.found >= set(ids) - searches.absent
 
 
 # The price on the sandbox

@@ -35,7 +35,8 @@ class Searches:
     """The plan to look up jobs by id.
 
     `found` and `absent` are the ids that were, and that twice were not. `honoured` tells whether the API searches:
-    not where it answers with another job, or does not find `listed`, a job that its list has shown just now.
+    not where it answers with another job, or does not find `listed`, a job that its list has shown just now. An
+    absence counts when a job was found in between.
     """
 
     def __init__(self, ids: Iterable[str], listed: str | None = None) -> None:
@@ -43,9 +44,10 @@ class Searches:
         self.found: set[str] = set()
         self.absent: set[str] = set()
         self._ids = deque(dict.fromkeys(ids))
-        self._listed = listed
-        self._control = [] if listed is None else [listed]
+        self._listed = None if listed in self._ids else listed
         self._missed: set[str] = set()  # answered with nothing once
+        self._again: deque[str] = deque()  # to be asked once more
+        self._asks_listed = False
         self._proven = False
         self._under_way = False
 
@@ -53,8 +55,11 @@ class Searches:
         """Return the next search; the first one goes alone."""
         if not self.honoured or (self._under_way and not self._proven):
             return None
-        if not self._ids and self._missed and not self.found and self._control:
-            self._ids.append(self._control.pop())
+        if not self._ids and self._again and (self.found or self._listed is None):
+            self._ids, self._again = self._again, deque()
+        elif not self._ids and self._again and not self._asks_listed and self._listed is not None:
+            self._asks_listed = True
+            self._ids.append(self._listed)
         self._under_way = True
         return Search({"search": self._ids.popleft()}) if self._ids else None
 
@@ -68,13 +73,15 @@ class Searches:
             self.honoured = False
         elif positions:
             self.found.add(identity)
-        elif identity not in self._missed:
-            self._missed.add(identity)
-            self._ids.append(identity)
-        elif identity == self._listed:
-            self.honoured = False
-        else:
+        elif identity in self._missed:
             self.absent.add(identity)
+            self.honoured = self.honoured and identity != self._listed
+        else:
+            self._missed.add(identity)
+            if identity == self._listed:
+                self._asks_listed = False
+            else:
+                self._again.append(identity)
 
     def refused(self, _task: Search) -> None:
         """Take the answer that the API does not search."""
