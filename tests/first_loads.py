@@ -88,7 +88,7 @@ class Load:
             days=draw.choice([1, 5, 30, 90]),
             mix=draw.choice(["usual", "equal", "one60", "changed"]),
             cursors=draw.choice(CURSORS),
-            order=draw.choice(["newest"] * 8 + ["oldest", "shuffled"]),
+            order=draw.choice(["newest"] * 18 + ["oldest", "shuffled"]),
             kills=tuple(draw.randint(1, pages + 20) for _ in range(draw.randint(0, 4))),
             faults=tuple((draw.choice(sorted(FAULTS)), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
             forgets=draw.choice([0, 0, 0, draw.randint(1, 2 * pages)]),

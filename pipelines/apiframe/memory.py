@@ -16,7 +16,7 @@ class Memory:
 
     known: Known | None = None  # None: this list was never read
     since: int | None = None  # the oldest createdAt wanted; None: all
-    whole: bool = False  # everything is to be read again
+    whole: bool = False  # everything is to be read again, and an end that was asked for twice is believed
     open_jobs: Mapping[str, int] = {}
 
     def unsettled(self, now: int) -> Iterable[Unsettled]:

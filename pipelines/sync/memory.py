@@ -18,7 +18,8 @@ class WarehouseMemory(Memory):
     def __init__(self, warehouse: Warehouse, scope: str, planned: Plan, settle_after: int) -> None:
         self.known = planned.known
         self.since = planned.since
-        self.whole = planned.mode == "full"
+        self.whole = planned.whole
+        self.full = planned.mode == "full"  # what is known and not seen again is no longer listed
         self.before = warehouse.totals()
         self.open_jobs = warehouse.open_jobs() if self.before.open_jobs else {}
         self._warehouse = warehouse

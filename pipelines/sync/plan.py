@@ -45,6 +45,7 @@ class Plan:
     mode: str
     since: int | None
     number: int
+    whole: bool = False  # as a person has asked for: an end of the list that was asked for twice is believed
     known: Known | None = None
     seen_at: int | None = None  # what was unsettled then is met, or looked up; None: nothing is
     progress: Progress | None = None  # of the sync that this one goes on with
@@ -59,7 +60,7 @@ def plan(facts: Facts) -> Plan:
         raise ConfigurationError(
             f"{facts.place} belongs to {belongs_to}; for {facts.base_url} set another warehouse.path"
         )
-    planned = Plan(_mode(facts), facts.since, latest.number + 1 if latest else 1)
+    planned = Plan(_mode(facts), facts.since, latest.number + 1 if latest else 1, facts.full)
     if last and planned.mode == "incremental":
         known, at = Known(last.started_at, last.high_water_mark), last.started_at
         notes = () if facts.since is None else (NO_EFFECT,)
