@@ -177,13 +177,13 @@ def test_a_refused_key_is_told_as_such(api: Sandbox, here: Settings, settings_fo
 
 
 def test_an_account_without_a_team_is_that_of_its_user(api: Sandbox, settings_for: Make, stranger: str) -> None:
-    api.has_team = False
+    api.fault("no_team", times=None, path="/me")
     chosen = settings_for(api)
     sync(chosen)
     sync(settings_for(api, api_key=api.second_key))
     with pytest.raises(ConfigurationError, match="belongs to user"):
         sync(settings_for(api, api_key=stranger))
-    api.has_team = True
+    api.clear_faults()
     sync(settings_for(api, scope="team"))
     assert query(chosen.path, "select count(team_id) from apiframe.sync_runs") == [(1,)]
 

@@ -406,7 +406,7 @@ def test_a_job_of_too_many_bytes_is_a_row_like_any_other_and_is_not_written_twic
     api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
-    monkeypatch.setattr("pipelines.sandbox.server.OVERSIZE_BYTES", 2**21)
+    monkeypatch.setattr("pipelines.sandbox.moods.OVERSIZE_BYTES", 2**21)
     chosen, big = settings_for(api), api.listing()[120]["id"]
     api.fault("oversize", None, job=big)
     outcome = sync(chosen)
