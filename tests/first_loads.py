@@ -148,8 +148,11 @@ class Life:
             self.api.put(job, **self.draw.choice(CHANGES))
 
     def ends(self) -> None:
-        """Open jobs end."""
-        self.api.finish(self.draw.sample(self.open, min(2, len(self.open))), self.draw.choice(["COMPLETED", "FAILED"]))
+        """Open jobs end. A failed one may lack its completedAt: where it is old it is settled, and changes no more."""
+        ended, status = self.draw.sample(self.open, min(2, len(self.open))), self.draw.choice(["COMPLETED", "FAILED"])
+        self.api.finish(ended, status)
+        if status == "FAILED":
+            self.open = [job for job in self.open if job not in ended]
 
 
 def _sync(settings: pipelines.settings.Settings, rows: tuple[int, int], distance: int) -> None:
