@@ -147,8 +147,9 @@ class _Sync:
         latest = self.warehouse.last_run()
         self.number = latest.number + 1 if latest else 1
         state = self.store.state() if full or last is None else {}
-        saved = state.get("progress", {}).get(self.scope)
-        belongs_to = latest.base_url if latest else saved["base_url"] if saved else None
+        progress = state.get("progress", {})
+        saved = progress.get(self.scope)
+        belongs_to = latest.base_url if latest else next((each["base_url"] for each in progress.values() if each), None)
         if belongs_to not in (None, self.settings.base_url):
             raise ConfigurationError(
                 f"{self.store.place} belongs to {belongs_to}; for {self.settings.base_url} set another warehouse.path"
