@@ -23,7 +23,8 @@ from typing import Any, Generic, TypeVar
 from pipelines.apiframe import connect, microseconds, modalities, records
 from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.client import ApiError, Client
-from pipelines.apiframe.frontier import Known, Unsettled
+from pipelines.apiframe.evidence import require_ours
+from pipelines.apiframe.frontier import PAGE, Known, Unsettled
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.apiframe.records import FINAL, Row, unread_fields
 from pipelines.apiframe.slices import can_restore
@@ -193,6 +194,10 @@ class _Sync:
                     known = known.completed(Account(saved.get("user_id"), saved.get("team_id")))
         seal = self.store.seal()
         account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
+        if self.before.jobs and not known.is_known and (kept is None or kept != seal):
+            newest = next(self.warehouse.jobs(PAGE))
+            ids = [row.id for row in newest if row.delisted_at is None and self.scope in ("team", row.scope)]
+            require_ours(self.client, ids, self.store.place)
         if kept != seal:
             self.store.keep_seal(kept)
         return account
