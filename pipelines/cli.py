@@ -29,7 +29,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWareh
 from pipelines.wording import age, counted, exact
 
 if TYPE_CHECKING:
-    from pipelines.apiframe.reading import Reading
+    from pipelines.apiframe.paging import Paging
     from pipelines.sync import Outcome
 
 LOG_SECONDS = 10.0
@@ -82,7 +82,7 @@ def _exit(code: int) -> NoReturn:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    from pipelines.apiframe.records import printable
+    from pipelines.exact import printable
 
     click.echo(f"apiframe-warehouse: {printable(message)}", err=True)
     return code
@@ -407,10 +407,10 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def __call__(self, reading: Reading) -> None:
+    def __call__(self, reading: Paging) -> None:
         if _interrupted.is_set():  # what is raised while Python imports something can get lost
             raise KeyboardInterrupt
-        from pipelines.apiframe.records import moment
+        from pipelines.exact import moment
 
         back_to = f"back to {moment(reading.oldest):%Y-%m-%d}" if reading.oldest is not None else ""
         if self.quiet:
@@ -488,7 +488,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
     }
-    from pipelines.apiframe.records import printable
+    from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]
 
@@ -498,20 +498,20 @@ def _time(iso: str | None) -> str:
 
 
 def _print_json(facts: dict[str, Any]) -> None:
-    from pipelines.apiframe.records import encode
+    from pipelines.exact import encode
 
     _echo(encode(facts))
 
 
 def _echo(text: str) -> None:
     """Print text that holds the API's words: exact in a pipe, without control characters on a terminal."""
-    from pipelines.apiframe.records import printable
+    from pipelines.exact import printable
 
     click.echo("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
 
 
 def _since(text: str | None) -> int | None:
-    from pipelines.apiframe.records import timestamp
+    from pipelines.exact import timestamp
 
     if text is None:
         return None

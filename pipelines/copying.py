@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.stores import Store
-from pipelines.sync import CHUNK_ROWS
+from pipelines.sync.loading import CHUNK_ROWS
 from pipelines.tables import tables
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS

@@ -16,8 +16,8 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from pipelines.apiframe.records import encode, printable
 from pipelines.errors import ConfigurationError
+from pipelines.exact import encode, printable
 
 MOST_ROWS = 200  # of a table for people; the other formats have all
 NARROWEST = 4

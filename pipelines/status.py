@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from pipelines.apiframe.records import moment
 from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.exact import moment
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA

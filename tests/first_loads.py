@@ -27,9 +27,10 @@ from support import microseconds, running, served, stored
 
 import pipelines.settings
 import pipelines.sync
-from pipelines.apiframe import reading, slices
+from pipelines.apiframe import reading, seeds
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Request, Sandbox
+from pipelines.sync import loading
 
 WORKERS = 8
 CURSORS = ("position", "position", "offset", "bound", "keeps_filter", "restart", "second")
@@ -87,13 +88,13 @@ class Load:
             days=draw.choice([1, 5, 30, 90]),
             mix=draw.choice(["usual", "equal", "one60", "changed"]),
             cursors=draw.choice(CURSORS),
-            order=draw.choice(["newest"] * 8 + ["oldest", "shuffled"]),
+            order=draw.choice(["newest"] * 18 + ["oldest", "shuffled"]),
             kills=tuple(draw.randint(1, pages + 20) for _ in range(draw.randint(0, 4))),
             faults=tuple((draw.choice(sorted(FAULTS)), draw.randint(0, 2 * pages)) for _ in range(draw.randint(0, 4))),
             forgets=draw.choice([0, 0, 0, draw.randint(1, 2 * pages)]),
             busy=draw.choice([0.0, 0.2, 1.0]),
             rows=draw.choice([(100, 2_000), (1_000, 5_000), (5_000, 125_000)]),
-            distance=draw.choice([4, slices.LEAST_DISTANCE]),
+            distance=draw.choice([4, seeds.LEAST_DISTANCE]),
             rest=timedelta(minutes=draw.choice([0, 5, 26 * 60])),
         )
 
@@ -154,8 +155,8 @@ class Life:
 def _sync(settings: pipelines.settings.Settings, rows: tuple[int, int], distance: int) -> None:
     """One sync in a process of its own; where it ends with an error, the words of it are left in a file."""
     reading.QUICK_ANSWER = 0.0  # slices, although the sandbox answers at once
-    reading.BATCH_ROWS, pipelines.sync.CHUNK_ROWS = rows
-    slices.LEAST_DISTANCE = distance
+    reading.BATCH_ROWS, loading.CHUNK_ROWS = rows
+    seeds.LEAST_DISTANCE = distance
     try:
         pipelines.sync.sync(settings)
     except ApiframeWarehouseError as error:

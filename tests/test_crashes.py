@@ -68,7 +68,7 @@ def _sync_until(settings: Settings, place: str, text: str, number: int, after: b
     setattr(owner, name, call)
     if batch:
         reading.BATCH_ROWS = batch
-        module_of_sync = importlib.import_module("pipelines.sync")
+        module_of_sync = importlib.import_module("pipelines.sync.loading")
         module_of_sync.CHUNK_ROWS = batch
     sync(settings)
 
@@ -91,8 +91,8 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "before jobs are stored": {"place": SQL, "text": 'INSERT INTO "apiframe"."jobs"'},
     "merged, but not done": {"place": SQL, "text": 'INSERT INTO "apiframe"."_dlt_loads"'},
     "loaded": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
-    "before it is recorded": {"place": "pipelines.sync:_Sync._record"},
-    "recorded": {"place": "pipelines.sync:_Sync._record", "after": True},
+    "before it is recorded": {"place": "pipelines.sync.conductor:_Sync._record"},
+    "recorded": {"place": "pipelines.sync.conductor:_Sync._record", "after": True},
     "before publishing": {"place": f"{STORE}.publish"},
     "copied": {"place": "pipelines.stores.duckdb:_copy", "after": True},
     "put in place": {"place": "pipelines.stores.duckdb:_fsync_folder"},

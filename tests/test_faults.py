@@ -16,12 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import processes, query, running, runs, stale, stored
 
-from pipelines.apiframe import bodies, reading, records, transport
+from pipelines import exact
+from pipelines.apiframe import bodies, reading
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
-from pipelines.warehouse import Warehouse, model_rows
+from pipelines.tables.models import model_rows
 
 pytestmark = pytest.mark.everywhere
 Make = Callable[..., Settings]
@@ -406,7 +407,7 @@ def test_a_job_of_too_many_bytes_is_a_row_like_any_other_and_is_not_written_twic
     api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "MOST_BYTES", 2**20)
-    monkeypatch.setattr("pipelines.sandbox.server.OVERSIZE_BYTES", 2**21)
+    monkeypatch.setattr("pipelines.sandbox.moods.OVERSIZE_BYTES", 2**21)
     chosen, big = settings_for(api), api.listing()[120]["id"]
     api.fault("oversize", None, job=big)
     outcome = sync(chosen)
@@ -431,8 +432,8 @@ def test_a_job_that_is_nested_too_deeply_is_kept_as_text_and_is_not_written_twic
     """The sandbox cannot write such JSON either, so it is put into its answers."""
     deep, odd = b"[" * depth + b"]" * depth, api.listing()[0]["id"]
     api.put(odd, result={"deep": "here"})
-    read = transport.parts
-    monkeypatch.setattr(transport, "parts", lambda *of: iter([b"".join(read(*of)).replace(b'{"deep":"here"}', deep)]))
+    read = bodies.parts
+    monkeypatch.setattr(bodies, "parts", lambda *of: iter([b"".join(read(*of)).replace(b'{"deep":"here"}', deep)]))
     chosen = settings_for(api)
     assert sync(chosen).notes == [f"not read in full: result of job {odd}; see its extra"]
     assert set(stale(chosen.path, api)) == {odd}
@@ -464,12 +465,8 @@ def catalogues() -> st.SearchStrategy[Any]:
 @example(models=[{"id": "a", "costMin": True, "costMax": Decimal("99999999999999.99999")}], named=["a", "b"])
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_no_catalogue_fails_a_sync(models: list[dict[str, Any]], named: list[str]) -> None:
-    decoded = records.decode(records.encode(models).replace("Infinity", "1e999").encode())
-    with duckdb.connect() as connection:
-        connection.execute("create schema apiframe")
-        warehouse = Warehouse.over(connection, "memory")
-        warehouse.save_models(decoded, named, 0)
-        assert set(warehouse.models()) == {model["id"] for model in decoded} | set(named)
+    decoded = exact.decode(exact.encode(models).replace("Infinity", "1e999").encode())
     rows = list(model_rows(decoded, named, 0))
+    assert {row[0] for row in rows} == {model["id"] for model in decoded} | set(named)
     decimals = pa.array([number for row in rows for number in row[4:6]], pa.decimal128(18, 4))
     assert len(decimals) == 2 * len(rows), "Delta holds them too"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support import JOBS, NAMES
 
 from pipelines.apiframe import records
-from pipelines.apiframe.records import InvalidJobError, Row, decode, encode, position, timestamp, to_row
+from pipelines.apiframe.records import InvalidJobError, Row, position, to_row
+from pipelines.exact import decode, encode, moment, timestamp
 from pipelines.tables.jobs import TABLE
 
 MODALITIES = {"midjourney": "image"}
@@ -327,7 +328,7 @@ def test_the_catalogue_tells_the_modality_before_the_result_does() -> None:
     ],
 )
 def test_times(text: str, time: datetime) -> None:
-    assert records.moment(timestamp(text)) == time
+    assert moment(timestamp(text)) == time
 
 
 @pytest.mark.parametrize(
@@ -483,9 +484,9 @@ def test_rows_go_to_arrow_column_by_column() -> None:
 @pytest.mark.parametrize("depth", [300, 1000, 1020])
 def test_json_that_is_nested_deeper_than_orjson_writes_is_kept(depth: int) -> None:
     deep = '{"a\\"":[1.5,' * (depth // 2) + "null" + "]}" * (depth // 2)
-    assert records.encode(records.decode(deep.encode())) == deep
+    assert encode(decode(deep.encode())) == deep
     exact = "[" * 300 + "123456789012345678901234567890" + "]" * 300
-    assert records.encode(records.decode(exact.encode())) == exact
+    assert encode(decode(exact.encode())) == exact
 
 
 @pytest.mark.parametrize("depth", [250, 253, 254, 255, 256, 600, 1000, 1015, 1020])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.apiframe import records
+from pipelines import exact
 from pipelines.apiframe.salvage import read_page
 
 CREATED = "2026-03-15T10:00:00.000Z"
@@ -40,7 +40,7 @@ def test_what_can_be_decoded_is_what_decoding_gives_however_it_comes_in(
 ) -> None:
     body = json.dumps({"jobs": jobs, "other": other}, ensure_ascii=escaped, indent=size % 3 or None)
     encoded = body.encode(errors="replace")
-    assert read(encoded, size) == records.decode(encoded)
+    assert read(encoded, size) == exact.decode(encoded)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_value_that_cannot_be_read_is_kept_as_text_with_the_reason(
 ) -> None:
     odd, sound = job(**{field: value}, status=b'"FAILED"'), job(id=b'"b"', result=b'{"images": ["x"]}')
     page = read(page_of(sound, odd, sound))
-    assert page["jobs"][0] == page["jobs"][2] == records.decode(sound)
+    assert page["jobs"][0] == page["jobs"][2] == exact.decode(sound)
     assert (page["nextCursor"], page["hasMore"]) == ("c", True)
     kept = page["jobs"][1].pop(f"unread_{field}")
     assert page["jobs"][1] == {"id": "a", "createdAt": CREATED, "status": "FAILED"}
@@ -93,7 +93,7 @@ def test_millions_of_small_fields_take_no_room() -> None:
     page = read(page_of(job(**fields, status=b'"FAILED"', error=b'"why"')), most=10_000)
     found = page["jobs"][0]
     assert (found["status"], found["error"]) == ("FAILED", "why")
-    assert len(records.encode(found)) < 30_000
+    assert len(exact.encode(found)) < 30_000
     assert found["unread_fields"] > 4000
 
 

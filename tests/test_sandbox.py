@@ -277,7 +277,8 @@ def test_a_second_key_is_of_the_same_account_and_a_hosted_one_of_another(api: Sa
 
 
 def test_an_account_may_have_no_team_and_the_date_may_be_wrong(api: Sandbox) -> None:
-    api.has_team, api.skew = False, timedelta(days=2)
+    api.skew = timedelta(days=2)
+    api.fault("no_team", path="/me")
     answer = get(api, "/me")
     assert answer.json()["team"] is None
     assert parsedate_to_datetime(answer.headers["Date"]) == (api.now + timedelta(days=2)).replace(microsecond=0)

@@ -12,8 +12,9 @@ import orjson
 import pytest
 from support import microseconds, pages
 
-from pipelines.apiframe import slices
+from pipelines.apiframe import seeds, slices
 from pipelines.apiframe.client import Client
+from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.slices import ListLoopsError, Slice, Slices, Task, restore
 from pipelines.sandbox import Sandbox
@@ -28,7 +29,7 @@ MIXES = ("usual", "equal", "one60", "changed")
 @pytest.fixture
 def dense(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds so close to each other that a list of 40 pages has several."""
-    monkeypatch.setattr(slices, "LEAST_DISTANCE", 4)
+    monkeypatch.setattr(seeds, "LEAST_DISTANCE", 4)
 
 
 def top(floor: int | None = None) -> list[Slice]:
@@ -659,7 +660,7 @@ def test_a_cursor_that_comes_round_again_is_an_error() -> None:
 def reading(api: Sandbox, workers: int = 4) -> Iterator[Reading]:
     client = Client(api.base_url, api.api_key, backoff_factor=0.01, timeout=5)
     with contextlib.closing(client):
-        yield Reading(client, known=None, settle_after=3_600_000_000, workers=workers)
+        yield Reading(client, Memory(), settle_after=3_600_000_000, workers=workers)
 
 
 @pytest.fixture
@@ -735,7 +736,7 @@ def test_a_rate_limit_slows_the_reading_down_and_loses_nothing() -> None:
 
 @pytest.mark.parametrize("fault", ["empty_page", "repeated_cursor"])
 def test_a_list_that_does_not_go_on_is_an_error(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.apiframe.reading.EMPTY_PAGES", 10)
+    monkeypatch.setattr("pipelines.apiframe.paging.EMPTY_PAGES", 10)
     with Sandbox(now=NOW, jobs=1000, days=30) as api:
         api.fault(fault, times=None, after=3)
         with pytest.raises(Exception, match=r"nothing new for 10 pages|is the cursor of this very page"):

@@ -13,7 +13,7 @@ import pytest
 from support import JOBS, microseconds, served
 
 from pipelines.apiframe import UndocumentedError, apiframe_source, jobs_source
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe.answers import ApiError
 from pipelines.errors import ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.tables.jobs import TABLE

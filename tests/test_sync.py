@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support import JOBS, microseconds, pages, query, runs, stale, stored
 
-from pipelines.apiframe.client import ApiError
+from pipelines.apiframe import reading
+from pipelines.apiframe.answers import ApiError
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.protocol import Refused
@@ -606,7 +607,7 @@ def test_a_full_sync_that_was_cut_short_starts_over_when_another_scope_was_synce
     api: Sandbox, here: Settings, settings_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
-    monkeypatch.setattr("pipelines.sync.CHUNK_ROWS", 100)
+    monkeypatch.setattr("pipelines.sync.loading.CHUNK_ROWS", 100)
     for job in api.listing():
         api.put(job["id"], progress=7)
     api.fault("500", None, after=2)
@@ -710,6 +711,34 @@ def test_an_account_that_looks_empty_is_not_believed_before_a_person_says_so(api
     refused(here, "sync --full")
     assert sync(here, full=True).delisted == 250
     assert sync(here).run.requests == 1, "an empty account is idle"
+
+
+def test_a_full_sync_believes_that_an_account_is_empty_in_a_scope_that_was_never_loaded_too(
+    api: Sandbox, here: Settings, settings_for: Make
+) -> None:
+    team = settings_for(api, scope="team")
+    api.delete([job["id"] for job in api.listing("team")])
+    refused(team, "sync --full")
+    assert sync(team, full=True).delisted == 250
+    assert sync(team).run.requests == 1
+
+
+def test_a_full_sync_believes_that_an_account_was_emptied_while_its_first_load_was_cut_short(
+    settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BATCH_ROWS", 100)
+    with Sandbox(jobs=450, days=20) as api:
+        chosen = settings_for(api)
+        api.fault("500", None, after=3)
+        with pytest.raises(ApiError):
+            sync(chosen)
+        api.clear_faults()
+        api.delete([job["id"] for job in api.listing()])
+        with pytest.raises(ApiError, match="sync --full"):
+            sync(chosen)
+        sync(chosen, full=True)
+        assert delisted(chosen) == stored(chosen.path).keys() != set()
+        assert sync(chosen).run.requests == 1
 
 
 def test_jobs_that_were_really_purged_are_delisted_and_cost_nothing_from_then_on(settings_for: Make) -> None:

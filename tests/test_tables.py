@@ -12,8 +12,9 @@ import pytest
 from support import NAMES, query, stale, stored
 
 from pipelines import report, tables
-from pipelines.apiframe.client import ApiError
-from pipelines.apiframe.records import Row, moment
+from pipelines.apiframe.answers import ApiError
+from pipelines.apiframe.records import Row
+from pipelines.exact import moment
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.stores import connect
@@ -35,7 +36,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table], None]:
     known = tables.tables()
 
     def add(table: Table) -> None:
-        for module in ("pipelines.tables", "pipelines.sync"):
+        for module in ("pipelines.tables", "pipelines.sync.conductor"):
             monkeypatch.setattr(f"{module}.tables", lambda: known | {table.name: table})
 
     return add

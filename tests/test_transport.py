@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.apiframe.client import ApiError, Client
+from pipelines.apiframe.answers import ApiError
+from pipelines.apiframe.client import Client
 from pipelines.errors import ConfigurationError
 
 KEY = "afk_0123456789abcdef0123456789abcdef01234567"

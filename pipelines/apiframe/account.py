@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from pipelines.apiframe import records
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
-
-if TYPE_CHECKING:
-    from pipelines.apiframe.client import Client
+from pipelines.exact import one_line, shorten
 
 NOT_FOUND = 404
 
@@ -45,12 +42,21 @@ class Account:
         return " of ".join(named) or "an account without id"
 
 
-def read(body: Any) -> Account:
+def account_of(body: Any) -> Account:
     """Return the account that `GET /me` names. Every part may be missing; raises ValueError where it is no object."""
     if not isinstance(body, dict):
-        raise ValueError(f"no object: {records.shorten(body)}")
+        raise ValueError(f"no object: {shorten(body)}")
     user, team = (body[name] if isinstance(body.get(name), dict) else {} for name in ("user", "team"))
-    return Account(_text(user.get("id")), _text(team.get("id")), _text(user.get("email")), _text(team.get("name")))
+    return Account(_name(user.get("id")), _name(team.get("id")), _name(user.get("email")), _name(team.get("name")))
+
+
+class Asks(Protocol):
+    """What can ask whose key it is: a client."""
+
+    scope: str
+
+    def me(self) -> Account:
+        """Read the account."""
 
 
 def is_same(recorded: Account, found: Account, scope: str) -> bool | None:
@@ -64,7 +70,7 @@ def is_same(recorded: Account, found: Account, scope: str) -> bool | None:
     return None if None in users else users[0] == users[1]
 
 
-def verify(client: Client, key: str, recorded: Account, seal: str | None, place: object) -> tuple[Account, str | None]:
+def verify(client: Asks, key: str, recorded: Account, seal: str | None, place: object) -> tuple[Account, str | None]:
     """Return the account of the key, and the seal to keep for the next time (None: ask again then).
 
     `recorded` is whose jobs lie in `place` already. Asks the API only where `seal` is not that of this key and
@@ -103,8 +109,8 @@ def _seal(salt: str, key: str, account: Account) -> str:
     return f"{salt} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _text(value: object) -> str | None:
+def _name(value: object) -> str | None:
     """Return an id or a name: short, on one line, without anything that a terminal obeys or a database refuses."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return records.one_line(str(value)).strip() or None
+    return one_line(str(value)).strip() or None

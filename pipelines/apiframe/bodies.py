@@ -12,7 +12,9 @@ from typing import Any
 import requests
 from urllib3.exceptions import ReadTimeoutError
 
-from pipelines.apiframe import records, salvage, transport
+from pipelines.apiframe.salvage import read_page
+from pipelines.apiframe.transport import TooLargeError, parts
+from pipelines.exact import TooDeepError, decode
 
 MOST_BYTES = 2**26  # of one answer: a page of documented jobs has some 50,000
 MANY_BYTES = 2**20  # a page that has brought so many when its time is over is too long for it
@@ -26,16 +28,16 @@ class TooLongPageError(Exception):
 
 def plain(response: requests.Response, key: bytes, _again: bool) -> Any:
     """Decode it as it is."""
-    return records.decode(b"".join(transport.parts(response, MOST_BYTES)).replace(key, b"***"))
+    return decode(b"".join(parts(response, MOST_BYTES)).replace(key, b"***"))
 
 
 def page(response: requests.Response, key: bytes, again: bool) -> Any:
     """Decode a page of jobs; of one that cannot be decoded, what can be read. Raises TooLongPageError."""
     body = bytearray()
     try:
-        for part in transport.parts(response, MOST_BYTES):
+        for part in parts(response, MOST_BYTES):
             body += part
-    except transport.TooLargeError:
+    except TooLargeError:
         raise TooLongPageError from None
     except ReadTimeoutError:
         if len(body) < MANY_BYTES:
@@ -47,14 +49,14 @@ def page(response: requests.Response, key: bytes, again: bool) -> Any:
 def page_of_one(response: requests.Response, key: bytes, again: bool) -> Any:
     """Decode a page of one job, however many bytes it has: no more than MOST_BYTES of it are kept."""
     held, size = [], 0
-    with contextlib.closing(_without(key, transport.parts(response))) as parts:
-        for part in parts:
+    with contextlib.closing(_without(key, parts(response))) as rest:
+        for part in rest:
             held.append(part)
             size += len(part)
             if size <= MOST_BYTES:
                 continue
             try:
-                return salvage.read_page(itertools.chain(held, parts), most=MOST_BYTES, most_jobs=1)
+                return read_page(itertools.chain(held, rest), most=MOST_BYTES, most_jobs=1)
             except ValueError as problem:
                 raise ValueError(f"it has more than {MOST_BYTES >> 20} MB, and {problem}") from None
     return _decode(b"".join(held), again)
@@ -62,11 +64,11 @@ def page_of_one(response: requests.Response, key: bytes, again: bool) -> Any:
 
 def _decode(body: bytes, again: bool) -> Any:
     try:
-        return records.decode(body)
+        return decode(body)
     except ValueError as problem:
-        if again or isinstance(problem, records.TooDeepError):  # what else is odd may have been lost on the way
+        if again or isinstance(problem, TooDeepError):  # what else is odd may have been lost on the way
             with contextlib.suppress(ValueError):
-                return salvage.read_page([body], most=len(body))
+                return read_page([body], most=len(body))
         raise
 
 

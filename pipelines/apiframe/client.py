@@ -7,66 +7,33 @@ and is blotted out of everything that comes back. Leaves to others what to ask f
 
 import email.utils
 import functools
-import math
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime
-from http.client import responses as REASONS  # noqa: N812
+from datetime import MAXYEAR, UTC
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from pipelines.apiframe import account, bodies, clock, records, transport
-from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
+import pipelines.apiframe.clock as clock
+from pipelines.apiframe.account import Account, account_of
+from pipelines.apiframe.answers import Answers, ApiError, retry_after
+from pipelines.apiframe.bodies import Read, TooLongPageError, page, page_of_one, plain
+from pipelines.apiframe.records import positions
+from pipelines.apiframe.transport import Sessions, reason, words
+from pipelines.errors import ApiframeWarehouseError
+from pipelines.exact import shorten
 
 Answer = TypeVar("Answer")
 
 PAGE_SIZE = 100  # the most that the API gives
-REFUSED = (400, 404, 410, 422)  # answers that say that the API does not take a cursor or filter
 CONNECT_TIMEOUT = 10.0
 #: Seconds that a request answered 429 again and again is tried for, where the API does not say how long to wait.
 #: Scaled by `backoff_factor`, as every pause that the API did not ask for.
 THROTTLED_SECONDS = 60.0
-
-
-class ApiError(ApiframeWarehouseError):
-    """The API answered with an error, or not with what it documents.
-
-    Carries `status` (None where there was no answer), `text` (the API's own words) and `request_id`.
-    """
-
-    def __init__(
-        self, message: str, *, status: int | None = None, text: str = "", request_id: str | None = None
-    ) -> None:
-        super().__init__(message + (f" (request {request_id})" if request_id else ""))
-        self.status = status
-        self.text = text
-        self.request_id = request_id
-
-
-class CursorRefusedError(ApiError):
-    """The API does not take this page cursor (any more)."""
-
-
-class NotFoundError(ApiError):
-    """The API does not know this, or it belongs to somebody else."""
-
-
-class UndocumentedError(ApiError):
-    """The answer is not what the API documents, however often it was asked for."""
-
-
-class RefusedKeyError(KeyRefusedError, ApiError):
-    """The API does not take the key."""
-
-
-class RefusedScopeError(ConfigurationError, ApiError):
-    """The key may not list the team's jobs."""
 
 
 class _PassingError(Exception):
@@ -112,13 +79,12 @@ class Client:
         self.throttled = 0  # answers 429
         self.answered_after = 0.0  # seconds that the last answer took
         self._key = api_key
-        self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
+        self._timeout = timeout
         self._max_attempts = max_attempts
         self._backoff_factor = backoff_factor
         self._max_retry_delay = max_retry_delay
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
-        self._environment = transport.environment(self.base_url)
+        self._sessions = Sessions(self.base_url, api_key, (min(CONNECT_TIMEOUT, timeout), timeout))
+        self._answers = Answers(self.base_url, api_key)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._not_before = 0.0  # monotonic: the API asked everyone to wait until then
@@ -127,8 +93,7 @@ class Client:
     def close(self) -> None:
         """Close the sessions; requests that wait for another try end at once."""
         self._closed.set()
-        for session in self._sessions:
-            session.close()
+        self._sessions.close()
 
     def now(self) -> int:
         """Return the time in microseconds since 1970: by the API's clock once it has answered, until it is set."""
@@ -164,25 +129,25 @@ class Client:
         parameters = {name: value for name, value in asked.items() if value is not None}
         while limit > 1:
             try:
-                return self._get("/jobs", parameters, check, read=bodies.page)
-            except bodies.TooLongPageError:
+                return self._get("/jobs", parameters, check, read=page)
+            except TooLongPageError:
                 limit //= 2
                 parameters["limit"] = str(limit)
-        return self._get("/jobs", parameters, check, read=bodies.page_of_one)
+        return self._get("/jobs", parameters, check, read=page_of_one)
 
     def _check_page(self, cursor: str | None, body: Any) -> Page:
         if not isinstance(body, dict):
-            raise ValueError(f"no object: {records.shorten(body)}")
+            raise ValueError(f"no object: {shorten(body)}")
         jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
         if not isinstance(jobs, list):
-            raise ValueError(f"no list of jobs: {records.shorten(body)}")
+            raise ValueError(f"no list of jobs: {shorten(body)}")
         if not isinstance(more, bool):
-            raise ValueError(f"hasMore is {records.shorten(more)}")
+            raise ValueError(f"hasMore is {shorten(more)}")
         if more and (not isinstance(following, str) or not following):
             raise ValueError("hasMore is true, but there is no nextCursor")
         if more and following == cursor:
             raise ValueError("nextCursor is the cursor of this very page")
-        return Page(jobs, records.positions(jobs), following if more else None, self.now())
+        return Page(jobs, positions(jobs), following if more else None, self.now())
 
     def models(self) -> list[dict[str, Any]]:
         """Read the catalogue of models: objects with at least an `id`. Entries that are none are left out."""
@@ -192,14 +157,14 @@ class Client:
             listed = found if isinstance(found, list) else []
             models = [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
             if not models and found != []:
-                raise ValueError(f"no list of models: {records.shorten(body)}")
+                raise ValueError(f"no list of models: {shorten(body)}")
             return models
 
         return self._get("/models", {}, check, attempts=2)
 
-    def me(self) -> account.Account:
+    def me(self) -> Account:
         """Read whose key this is."""
-        return self._get("/me", {}, account.read)
+        return self._get("/me", {}, account_of)
 
     def _get(
         self,
@@ -207,7 +172,7 @@ class Client:
         parameters: Mapping[str, str],
         check: Callable[[Any], Answer],
         attempts: int | None = None,
-        read: bodies.Read = bodies.plain,
+        read: Read = plain,
     ) -> Answer:
         """Ask until `check` takes what `read` makes of an answer, or `attempts` are over."""
         attempts = attempts or self._max_attempts
@@ -252,55 +217,30 @@ class Client:
         path: str,
         parameters: Mapping[str, str],
         check: Callable[[Any], Answer],
-        read: bodies.Read,
+        read: Read,
         again: bool,
     ) -> Answer:
         """Ask once. Raises _PassingError where it may help to ask again."""
         try:
             asked_at = time.monotonic()
-            response = self._send(path, parameters)
+            response = self._sessions.send(path, parameters)
             self.answered_after = time.monotonic() - asked_at
             self._read_clock(response)
             if response.status_code == 200:
                 return check(read(response, self._key.encode(), again))
-            words = transport.words(response).replace(self._key.encode(), b"***")
+            told = words(response).replace(self._key.encode(), b"***")
         except (requests.RequestException, HTTPError, OSError) as fault:
             if self._closed.is_set():
                 raise Interrupted("interrupted") from None
-            reason = transport.reason(fault, self._timeout[1]).replace(self._key, "***")
-            raise _PassingError(ApiError(f"cannot reach {self.base_url}{path}: {reason}")) from None
+            why = reason(fault, self._timeout).replace(self._key, "***")
+            raise _PassingError(ApiError(f"cannot reach {self.base_url}{path}: {why}")) from None
         except ValueError as fault:
-            raise _PassingError(self._undocumented(path, response, str(fault))) from None
-        problem, status = self._refused(path, parameters, response, words), response.status_code
+            raise _PassingError(self._answers.undocumented(path, response, str(fault))) from None
+        problem, status = self._answers.refused(path, parameters, response, told), response.status_code
         self.throttled += status == 429
         if status >= 500 or status in (408, 425, 429) or 200 < status < 300:
-            raise _PassingError(problem, _retry_after(response))
+            raise _PassingError(problem, retry_after(response))
         raise problem
-
-    def _send(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
-        """Ask on this thread's session; only the address of its request changes. The body is not read yet.
-
-        It goes through the session's adapter: what a session does beyond that (cookies, redirects, a look for proxies
-        before every request) is not wanted, and costs as much as the rest.
-        """
-        mine: tuple[requests.PreparedRequest, str, Callable[..., requests.Response]] | None
-        if (mine := getattr(self._local, "mine", None)) is None:
-            session = requests.Session()
-            session.headers.update(
-                {"X-API-Key": self._key, "Accept": "application/json", "User-Agent": "apiframe-warehouse"}
-            )
-            session.trust_env = False  # no passwords of ~/.netrc
-            request = session.prepare_request(requests.Request("GET", self.base_url))
-            adapter = transport.Adapter()
-            session.mount(self.base_url, adapter)  # closed with it
-            base = (request.url or self.base_url).rstrip("/")  # as requests writes it: other alphabets, spaces
-            mine = request, base, functools.partial(adapter.send, timeout=self._timeout, **self._environment)
-            self._local.mine = mine
-            with self._lock:
-                self._sessions.append(session)
-        request, base, send = mine
-        request.url = f"{base}{path}?{urlencode(parameters)}"
-        return send(request=request)
 
     def _wait(self, seconds: float) -> None:
         if self._closed.wait(seconds) if seconds > 0 else self._closed.is_set():
@@ -319,67 +259,15 @@ class Client:
             date = date.replace(tzinfo=UTC)
         self._clock = (int(date.timestamp() * 1e6), time.monotonic())
 
-    def _refused(self, path: str, parameters: Mapping[str, str], response: requests.Response, body: bytes) -> ApiError:
-        status, text = response.status_code, _own_words(body)
-        facts: dict[str, Any] = {"status": status, "text": text, "request_id": self._request_id(response)}
-        said = f"the API answered {status} {REASONS.get(status, '')}".rstrip() + (f": {text}" if text else "")
-        if status == 403 and parameters.get("scope") == "team" and "inactive" not in text.lower():
-            return RefusedScopeError(f"{said}; set sources.apiframe.scope to user, or use an admin's key", **facts)
-        if status in (401, 403):
-            return RefusedKeyError(f"the API refused the key: {text or status}; check APIFRAME_API_KEY", **facts)
-        if status in REFUSED and "cursor" in parameters:
-            return CursorRefusedError(said, **facts)
-        if status == 404:
-            return NotFoundError(f"{said} for {self.base_url}{path}; check sources.apiframe.base_url", **facts)
-        if 300 <= status < 400:
-            where = response.headers.get("Location", "").split("?")[0].replace(self._key, "***")
-            to = f" to {records.one_line(where)}" if where else ""
-            return ApiError(f"{said}: {self.base_url} sends elsewhere{to}; check sources.apiframe.base_url", **facts)
-        if status == 407:
-            return ApiError(f"{said.replace('API', 'proxy', 1)} for {self.base_url}{path}", **facts)
-        return ApiError(f"{said} for {self.base_url}{path}", **facts)
 
-    def _undocumented(self, path: str, response: requests.Response, problem: str) -> UndocumentedError:
-        kind = response.headers.get("Content-Type", "").replace(self._key, "***").split(";")[0].strip()
-        shown = problem if kind == "application/json" else f"{kind or 'no content type'}, {problem}"
-        return UndocumentedError(
-            f"{self.base_url}{path} answered 200, but not with what the API documents: {records.one_line(shown, 400)}",
-            status=200,
-            text=problem,
-            request_id=self._request_id(response),
-        )
-
-    def _request_id(self, response: requests.Response) -> str | None:
-        found = response.headers.get("x-request-id")
-        return records.one_line(found.replace(self._key, "***"), 80) if found else None
-
-
-def _own_words(body: bytes) -> str:
-    """Return what the API itself says of an error: `error` and the fields of `details`, as one short line."""
-    try:
-        answer = records.decode(body)
-    except ValueError:
-        return ""
-    if not isinstance(answer, dict) or "error" not in answer:
-        return ""
-    text = answer["error"] if isinstance(answer["error"], str) else records.encode(answer["error"])
-    if answer.get("details"):
-        text += f" {records.encode(answer['details'])}"
-    return records.one_line(text, 300)
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that Retry-After asks for, as seconds or as a date (RFC 9110); None where it does not."""
-    value = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(value)
-        return None if math.isnan(seconds) else max(0.0, seconds)
-    except ValueError:
-        pass
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+def client_of(chosen: Any) -> Client:
+    """Return a client made as the settings say."""
+    return Client(
+        chosen.base_url,
+        chosen.require_key(),
+        scope=chosen.scope,
+        timeout=chosen.request_timeout,
+        max_attempts=chosen.request_max_attempts,
+        backoff_factor=chosen.request_backoff_factor,
+        max_retry_delay=chosen.request_max_retry_delay,
+    )

@@ -37,20 +37,20 @@ def decide(api: int, machine: int, created: Sequence[int]) -> Clock:
     if past - now > TOLERANCE:
         return Clock(
             now,
-            f"jobs are dated {_span(past - now)} ahead of the API's clock and of this machine's: they are read again "
-            "until then",
+            f"jobs are dated {_distance(past - now)} ahead of the API's clock and of this machine's: they are read "
+            "again until then",
         )
     if abs(ahead) <= TOLERANCE:
         return Clock(now)
     used = "the newest jobs'" if now > min(api, machine) else "this machine's" if ahead > 0 else "the API's"
     return Clock(
         now,
-        f"the API's clock is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's: "
+        f"the API's clock is {_distance(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's: "
         f"{used} was used, by which nothing is settled too early; set the one that is wrong",
     )
 
 
-def _span(microseconds: int) -> str:
+def _distance(microseconds: int) -> str:
     minutes = microseconds / 60e6
     if minutes < 120:
         return f"{minutes:.0f} minutes"

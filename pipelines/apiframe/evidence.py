@@ -8,8 +8,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 
-from pipelines.apiframe import reader
-from pipelines.apiframe.client import Client, UndocumentedError
+from pipelines.apiframe.answers import UndocumentedError
+from pipelines.apiframe.client import Client
+from pipelines.apiframe.fetch import Searches, read
 from pipelines.errors import ConfigurationError
 
 SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
@@ -34,8 +35,8 @@ def require_gone(
         return
     contradicted = set(ids) & set(found)
     sample = [identity for identity in spread(ids, SAMPLE) if is_searchable(identity)]
-    searches = reader.Searches([] if contradicted else [job for job in sample if job not in absent], listed)
-    for _ in reader.read(client, searches, 0):
+    searches = Searches([] if contradicted else [job for job in sample if job not in absent], listed)
+    for _ in read(client, searches, 0):
         pass
     contradicted |= searches.found & set(sample)
     jobs = "a job" if len(ids) == 1 else f"{len(ids):,} jobs"
@@ -59,8 +60,8 @@ def require_ours(client: Client, ids: Sequence[str], place: object) -> None:
     """
     sample = [identity for identity in spread(ids, SAMPLE) if is_searchable(identity)]
     for identity in sample:
-        searches = reader.Searches([identity])
-        for _ in reader.read(client, searches, 0):
+        searches = Searches([identity])
+        for _ in read(client, searches, 0):
             pass
         if searches.found or not searches.honoured:
             return

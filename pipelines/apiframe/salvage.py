@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.apiframe import records
-from pipelines.apiframe.records import BYTE_ORDER_MARK, FIELDS, UNREAD
+from pipelines.apiframe.records import FIELDS, UNREAD, unread
+from pipelines.exact import BYTE_ORDER_MARK, decode, shorten
 
 BEGINNING = 1_000  # bytes that are kept of too many
 SMALL = 2**16  # bytes: as many of what is documented are always kept
@@ -72,7 +72,7 @@ def _members(text: _Text) -> Iterator[str]:
     for _ in _items(text, b"{}"):
         name = text.value(SMALL).read()
         if not isinstance(name, str):
-            raise ValueError(f"{records.shorten(name)} is no name")
+            raise ValueError(f"{shorten(name)} is no name")
         text.take(b":")
         yield name
 
@@ -112,13 +112,13 @@ class _Value:
     def read(self) -> Any:
         if self._bytes > self._most:
             raise ValueError("too many bytes")
-        return records.decode(bytes(self._kept))
+        return decode(bytes(self._kept))
 
     def unread(self, reason: str) -> dict[str, Any]:
         text = self._kept.decode(errors="replace")
         if self._bytes <= self._most:
-            return records.unread(reason, text)
-        return records.unread(reason, text, bytes=self._bytes, sha256=self._digest.hexdigest())
+            return unread(reason, text)
+        return unread(reason, text, bytes=self._bytes, sha256=self._digest.hexdigest())
 
 
 class _Text:

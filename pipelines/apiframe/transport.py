@@ -16,17 +16,17 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
-from pipelines.apiframe.records import one_line
 from pipelines.errors import ConfigurationError
+from pipelines.exact import one_line
 
 CHUNK_BYTES = 2**18
 WORDS_BYTES = 2**20  # of an error: its text has some hundred
@@ -197,3 +197,46 @@ def reason(fault: Exception, timeout: float) -> str:
     if "resolve" in text or "Name or service" in text:
         return "unknown host"
     return "connection refused" if "refused" in text else "the connection broke"
+
+
+class Sessions:
+    """The sessions of one client, one a thread."""
+
+    def __init__(self, base_url: str, key: str, timeout: tuple[float, float]) -> None:
+        self._base_url = base_url
+        self._key = key
+        self._timeout = timeout
+        self._environment = environment(base_url)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        """Close them all."""
+        for session in self._sessions:
+            session.close()
+
+    def send(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
+        """Ask on this thread's session; only the address of its request changes. The body is not read yet.
+
+        It goes through the session's adapter: what a session does beyond that (cookies, redirects, a look for proxies
+        before every request) is not wanted, and costs as much as the rest.
+        """
+        mine: tuple[requests.PreparedRequest, str, Callable[..., requests.Response]] | None
+        if (mine := getattr(self._local, "mine", None)) is None:
+            session = requests.Session()
+            session.headers.update(
+                {"X-API-Key": self._key, "Accept": "application/json", "User-Agent": "apiframe-warehouse"}
+            )
+            session.trust_env = False  # no passwords of ~/.netrc
+            request = session.prepare_request(requests.Request("GET", self._base_url))
+            adapter = Adapter()
+            session.mount(self._base_url, adapter)  # closed with it
+            base = (request.url or self._base_url).rstrip("/")  # as requests writes it: other alphabets, spaces
+            mine = request, base, functools.partial(adapter.send, timeout=self._timeout, **self._environment)
+            self._local.mine = mine
+            with self._lock:
+                self._sessions.append(session)
+        request, base, send = mine
+        request.url = f"{base}{path}?{urlencode(parameters)}"
+        return send(request=request)

@@ -3,8 +3,8 @@
 Stands in for the real API in the demo, the tests and the benchmark. Binds to 127.0.0.1 only.
 """
 
+from pipelines.sandbox.lives import REMOVED
 from pipelines.sandbox.protocol import Request
 from pipelines.sandbox.server import Sandbox, serve
-from pipelines.sandbox.world import REMOVED
 
 __all__ = ["REMOVED", "Request", "Sandbox", "serve"]

@@ -1,4 +1,4 @@
-"""The faults that can be ordered from the sandbox, and which request each one meets."""
+"""For tests alone: the faults that can be ordered from the sandbox, and which request each one meets."""
 
 import threading
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any, Final
 # Options with their defaults, by kind.
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "429": {"retry_after": 1},  # seconds, or any text; None: no such header
+    "403": {},
     "404": {},
     "500": {},
     "502": {},
@@ -18,6 +19,8 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "truncated": {},
     "html": {},
     "error_body": {},
+    "garbage": {"body": b"{}"},  # an answer of these bytes
+    "no_team": {},  # of /me
     "redirect": {"location": "/login"},
     "missing_cursor": {},
     "repeated_cursor": {"back": 0},  # pages: 0 leads to this one again, 1 to the one before

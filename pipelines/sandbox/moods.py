@@ -1,19 +1,23 @@
 """For tests alone: how else an API may behave. The command and the demo leave all of it as it is.
 
-Faults, a rate limit, other orders of the list, and what other servers make of cursors and filters.
+Faults, a rate limit, other orders of the list, what other servers make of cursors and filters, and what an account
+should not live through: refunds that come late or never, charges without a job.
 """
 
 import threading
 import time
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from pipelines.sandbox.faults import OVERSIZE_BYTES, Fault, Faults
+from pipelines.sandbox.ledger import Entry
+from pipelines.sandbox.lives import FOREVER, Job, Position, milliseconds
 from pipelines.sandbox.protocol import Cursor, Filter, Request, invalid
-from pipelines.sandbox.world import FOREVER, Job, Position, World, milliseconds
+from pipelines.sandbox.world import World
 
 _CURSORS: Final = ("position", "offset", "bound", "keeps_filter", "restart", "second")
 _ORDERS: Final = ("newest", "oldest", "shuffled")
@@ -25,6 +29,7 @@ class Moods:
     _world: World
     _lock: threading.RLock
     _numbers: Iterator[int]
+    _tick: Callable[[], None]
 
     def __init__(self) -> None:
         self.faults = Faults()
@@ -71,6 +76,48 @@ class Moods:
     @cursors.setter
     def cursors(self, cursors: str) -> None:
         self._cursors = _known(cursors, _CURSORS)
+
+    # Credits
+
+    @property
+    def ledger(self) -> list[Entry]:
+        """The books so far, oldest first: the truth behind the balance of `/me`. A charge is a number below zero."""
+        with self._lock:
+            self._tick()
+            world = self._world
+            return [
+                Entry(datetime.fromtimestamp(at / 1000, UTC), kind, None if row is None else world.id(row), gained)
+                for at, kind, row, gained in world.ledger.lines()
+            ]
+
+    def book(self, kind: str, gained: Decimal | float, job_id: str | None = None) -> None:
+        """Book what no job brings about: a top-up, or a charge (below zero) that is one too many or has no job."""
+        with self._lock:
+            self._tick()
+            row = None if job_id is None else self._world.row(job_id)
+            self._world.ledger.book(self._world.now, kind, Decimal(str(gained)), row)
+
+    def renew(self, plan: str, amount: Decimal | float, *, adds: bool = False) -> None:
+        """Begin a plan's next month: so many credits are left then, whatever is left now; or that many more."""
+        with self._lock:
+            gained = Decimal(str(amount)) - (0 if adds else self._world.ledger.balance)
+            self._world.ledger.plan = plan
+            self.book("renewal", gained)
+
+    def refunds(
+        self, ids: Iterable[str] | None = None, *, after: timedelta | None = timedelta(0), booked: bool = True
+    ) -> None:
+        """When these jobs, or those born from now on, get back their cost if they fail: `after` their end, or never.
+
+        Then their creditCost falls; where the refund is not `booked`, it falls and nothing is given back.
+        """
+        delay = FOREVER if after is None else after // timedelta(milliseconds=1)
+        with self._lock:
+            self._tick()
+            if ids is None:
+                self._world.usual_refund = (delay, booked)
+            else:
+                self._world.arrange(ids, delay, booked)
 
     # What becomes of answers
 
@@ -156,7 +203,9 @@ class Moods:
             rows = self._world.page(owner, status, model, None, FOREVER)
         else:
             rows = self._world.find(search, owner, status, model)
-        if self.order != "newest":
+        if self.order == "oldest":
+            rows.reverse()
+        elif self.order == "shuffled":
             rows.sort(key=self._rank_of)
         return rows
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from pipelines.sandbox.world import Job, Position
+from pipelines.sandbox.lives import Job, Position
 
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl
 import orjson
 
 from pipelines.sandbox.faults import Fault, Faults
+from pipelines.sandbox.lives import Job
 from pipelines.sandbox.protocol import Refused, Request
-from pipelines.sandbox.world import Job
 
 
 class Served(Protocol):
@@ -138,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "error_body":
             record.status = 200
             self._send(200, orjson.dumps({"error": "Internal error"}))
+        elif kind == "garbage":
+            record.status = 200
+            self._send(200, fault.options["body"])
         elif kind == "redirect":
             raise Refused(302, "Moved", headers={"Location": fault.options["location"]})
         elif kind.isdigit():

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pipelines.apiframe import jobs_source
+from pipelines.apiframe.source import jobs_source
 from pipelines.reports import literal
 from pipelines.stores import PIPELINE, Store, jobs_state
 from pipelines.tables import SCHEMA, Column, Table

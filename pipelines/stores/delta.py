@@ -24,7 +24,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines import reports
-from pipelines.apiframe import jobs_source
+from pipelines.apiframe.source import jobs_source
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 from pipelines.settings import Settings
 from pipelines.stores import PIPELINE, Store, jobs_state

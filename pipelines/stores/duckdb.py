@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 
 from pipelines import reports
-from pipelines.apiframe.records import moment
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
+from pipelines.exact import moment
 from pipelines.settings import Settings
 from pipelines.stores import first_line
 from pipelines.stores._sql import SqlStore

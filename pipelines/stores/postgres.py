@@ -24,8 +24,9 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from pipelines import reports
-from pipelines.apiframe.records import Row, encode
+from pipelines.apiframe.records import Row
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.exact import encode
 from pipelines.settings import Settings
 from pipelines.stores._sql import SqlStore
 from pipelines.tables import SCHEMA

@@ -1,7 +1,8 @@
 """What a table may ask of the sync that fills it."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.client import Client
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -13,8 +14,7 @@ class Sync(Protocol):
     client: Client
     settings: Settings
     warehouse: Warehouse
-    models: dict[str, tuple[str | None, int]]  # known before, or named by a job: (modality, when it was asked for)
-    catalogue: list[dict[str, Any]] | None  # of models, where this sync has asked for it
+    catalogue: Catalogue  # of models
 
     @property
     def started_at(self) -> int:

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pipelines.apiframe.records import CREDIT_LIMIT, CREDIT_STEP
+from pipelines.exact import CREDIT_LIMIT, CREDIT_STEP
 from pipelines.tables import Column, Table
 from pipelines.tables._sync import Sync
 
 
 def rows(sync: Sync) -> Iterator[tuple[Any, ...]] | None:
     """Return the catalogue where this sync has asked for it."""
-    if sync.catalogue is None:
-        return None
-    return model_rows(sync.catalogue, sync.models, sync.started_at)
+    catalogue = sync.catalogue
+    return None if catalogue.listed is None else model_rows(catalogue.listed, catalogue.models, sync.started_at)
 
 
 def model_rows(models: Iterable[Mapping[str, Any]], named: Iterable[str], now: int) -> Iterator[tuple[Any, ...]]:
@@ -27,10 +26,10 @@ def model_rows(models: Iterable[Mapping[str, Any]], named: Iterable[str], now: i
             value if isinstance(value := model.get(name), str) else None
             for name in ("label", "modality", "pricingMode")
         ]
-        yield identity, *texts, _number(model.get("costMin")), _number(model.get("costMax")), now
+        yield identity, *texts, _cost(model.get("costMin")), _cost(model.get("costMax")), now
 
 
-def _number(value: object) -> Decimal | None:
+def _cost(value: object) -> Decimal | None:
     """Return a cost as its column holds it, None where it is no number or too large: a catalogue fails no sync."""
     if not isinstance(value, (int, float, Decimal)):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.sandbox import Sandbox, world
+from pipelines.sandbox import Sandbox, lists
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # the sandbox's clock at the start: the same jobs in every run
 JOBS_A_DAY = 1111  # 100,000 jobs are 90 days: an account that grows older, not busier
@@ -102,7 +102,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def main() -> None:
-    world._KEPT = 2_000_000  # one page is as cheap as another, also of a million jobs (500 MB)
+    lists._KEPT = 2_000_000  # one page is as cheap as another, also of a million jobs (500 MB)
     gc.disable()  # its pauses would be measured
     control = Control(int(sys.argv[1]), sys.argv[2])
     for line in sys.stdin:

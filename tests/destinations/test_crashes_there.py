@@ -12,8 +12,8 @@ MOMENTS = {
     "first job done": {"place": f"{LOAD}.complete_jobs", "after": True},
     "merged, but not done": {"place": f"{LOAD}.complete_package"},
     "loaded": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
-    "before it is recorded": {"place": "pipelines.sync:_Sync._record"},
-    "recorded": {"place": "pipelines.sync:_Sync._record", "after": True},
+    "before it is recorded": {"place": "pipelines.sync.conductor:_Sync._record"},
+    "recorded": {"place": "pipelines.sync.conductor:_Sync._record", "after": True},
 }
 
 

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.apiframe.client import REFUSED, ApiError, Client, Page
-from pipelines.apiframe.slices import PAGE, Kind, Position, Slices
+from pipelines.apiframe.answers import REFUSED, ApiError
+from pipelines.apiframe.client import Client, Page
+from pipelines.apiframe.frontier import PAGE
+from pipelines.apiframe.slices import Slices
+from pipelines.apiframe.stretches import Kind, Position
 
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
 #: would wait for rows that are being made.
@@ -99,57 +102,64 @@ def read(client: Client, plan: Slices | Searches, workers: int) -> Iterator[Page
     The next pages are asked for before one is handed over, on `workers` threads; 0: one page after the other, in this
     thread. Raises what the client raises.
     """
-    if not workers:
-        while (task := plan.next_task()) is not None:
-            try:
-                answer: Page | BaseException = _fetch(client, task)
-            except ApiError as problem:
-                answer = problem
-            yield from _apply(plan, task, answer)
+    if workers:
+        yield from _Threads(client, plan, workers).pages()
         return
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    answers: queue.SimpleQueue[tuple[Any, Page | BaseException]] = queue.SimpleQueue()
-    threads: list[threading.Thread] = []
+    while (task := plan.next_task()) is not None:
+        try:
+            answer: Page | BaseException = _fetch(client, task)
+        except ApiError as problem:
+            answer = problem
+        yield from _apply(plan, task, answer)
 
-    def work() -> None:
-        while (task := tasks.get()) is not None:
+
+class _Threads:
+    def __init__(self, client: Client, plan: Slices | Searches, workers: int) -> None:
+        self._client = client
+        self._plan = plan
+        self._workers = workers
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Any, Page | BaseException]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._under_way = 0
+        self._allowed = workers
+
+    def pages(self) -> Iterator[Page]:
+        throttled, calm = self._client.throttled, 0
+        switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            self._ask()
+            while self._under_way:
+                task, answer = self._answers.get()
+                self._under_way -= 1
+                if self._client.throttled > throttled:
+                    throttled, self._allowed, calm = self._client.throttled, max(1, self._allowed // 2), 0
+                elif (calm := calm + 1) % RECOVERY_PAGES == 0 and self._allowed < self._workers:
+                    self._allowed += 1
+                handed_over = _apply(self._plan, task, answer)
+                self._ask()
+                yield from handed_over
+        finally:
+            sys.setswitchinterval(switch_interval)
+            for _ in self._threads:
+                self._tasks.put(None)
+
+    def _ask(self) -> None:
+        while self._under_way < self._allowed and (task := self._plan.next_task()) is not None:
+            self._tasks.put(task)
+            self._under_way += 1
+            if self._under_way > len(self._threads):
+                name = f"reader-{len(self._threads)}"
+                self._threads.append(threading.Thread(target=self._work, daemon=True, name=name))
+                self._threads[-1].start()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
             try:
-                answers.put((task, _fetch(client, task)))
+                self._answers.put((task, _fetch(self._client, task)))
             except BaseException as problem:
-                answers.put((task, problem))
-
-    under_way = 0
-    allowed = workers
-    throttled = client.throttled
-    calm = 0
-
-    def ask() -> None:
-        nonlocal under_way
-        while under_way < allowed and (task := plan.next_task()) is not None:
-            tasks.put(task)
-            under_way += 1
-            if under_way > len(threads):
-                threads.append(threading.Thread(target=work, daemon=True, name=f"reader-{len(threads)}"))
-                threads[-1].start()
-
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        ask()
-        while under_way:
-            task, answer = answers.get()
-            under_way -= 1
-            if client.throttled > throttled:
-                throttled, allowed, calm = client.throttled, max(1, allowed // 2), 0
-            elif (calm := calm + 1) % RECOVERY_PAGES == 0 and allowed < workers:
-                allowed += 1
-            handed_over = _apply(plan, task, answer)
-            ask()
-            yield from handed_over
-    finally:
-        sys.setswitchinterval(switch_interval)
-        for _ in threads:
-            tasks.put(None)
+                self._answers.put((task, problem))
 
 
 def _apply(plan: Slices | Searches, task: Any, answer: Page | BaseException) -> list[Page]:

@@ -1,0 +1,47 @@
+"""What a reading asks of whoever remembers what was read before. Times are microseconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from pipelines.apiframe.frontier import Known, Unsettled
+
+
+class Memory:
+    """This one remembers nothing, so that everything is read; others answer what they can.
+
+    Where the list is walked, a reading asks before its first page and at its end alone: what it reads may be stored
+    meanwhile.
+    """
+
+    known: Known | None = None  # None: this list was never read
+    since: int | None = None  # the oldest createdAt wanted; None: all
+    whole: bool = False  # everything is to be read again, and an end that was asked for twice is believed
+    open_jobs: Mapping[str, int] = {}
+
+    def unsettled(self, now: int) -> Iterable[Unsettled]:
+        """Return the jobs that can still change; what a clock that was ahead has recorded counts as of now."""
+        return ()
+
+    def is_known(self, positions: Sequence[tuple[int, str]]) -> bool:
+        """Tell whether all these jobs are held: while they are, the first page of a quiet account is enough."""
+        return False
+
+    def expect(self) -> None:
+        """Take notice that the first page shows something new."""
+
+    def newer_than(self, created_at: int) -> int:
+        """Return how many jobs are newer."""
+        return 0
+
+    def older_than(self, created_at: int | None) -> Sequence[str]:
+        """Return the jobs that are held as listed below a createdAt (None: all), newest first."""
+        return ()
+
+    def lately_delisted(self, now: int) -> Sequence[str]:
+        """Return the delisted jobs that are to be looked at again now."""
+        return ()
+
+    def delisted_with(self, ids: Collection[str]) -> Iterable[Unsettled]:
+        """Return all jobs that were delisted when one of these was."""
+        return ()
