@@ -30,8 +30,8 @@ def _(mo, page):
     mo.md(f"""
     # Where do the credits go?
 
-    Last good sync: {page.synced}. Credits are counted as in the views: failed jobs cost
-    nothing, those of open jobs are pending, a job without a cost is counted apart.
+    Last good sync: {page.synced}. Credits are counted as in the views: jobs that have
+    ended cost what the API says, those of open jobs are pending, a job without a cost is counted apart.
     """)
     return
 

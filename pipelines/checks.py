@@ -1,4 +1,4 @@
-"""Thresholds on freshness, failure rates, the month's credits, stuck jobs and webhooks.
+"""Thresholds on freshness, failure rates, the month's credits, stuck jobs, webhooks and the account's balance.
 
 Says what it measured whether or not anything is wrong; what it cannot measure is a finding too. Exit codes
 are the command's business.
@@ -17,10 +17,11 @@ from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
 from pipelines.reports.queries import NO_VIEWS
 from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
 from pipelines.wording import exact, label, number, percent, seconds
 
 State = Literal["ok", "warning", "breached", "unmeasured"]
-CHECKS = ("last_sync", "failure_rate", "monthly_credits", "stuck_jobs", "webhook_failures")
+CHECKS = ("last_sync", "failure_rate", "monthly_credits", "stuck_jobs", "webhook_failures", "balance")
 WARN_AT = Decimal("0.8")  # of the month's budget
 
 
@@ -51,6 +52,7 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
             _monthly_credits(connection, settings, now),
             _stuck_jobs(connection, settings, now),
             _webhooks(connection, settings, now),
+            _balance(connection, settings, now),
         ]
     except (duckdb.CatalogException, duckdb.BinderException):
         return _unmeasured(NO_VIEWS)
@@ -191,6 +193,26 @@ def _webhooks(connection: duckdb.DuckDBPyConnection, settings: Settings, now: da
         settings.webhook_failure_rate,
         f"{failed:,} of {ended:,} webhooks {window} failed (at most {percent(settings.webhook_failure_rate)})",
     )
+
+
+def _balance(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Finding:
+    """Say what the account has left; no reading for longer than `checks.max_age` does not pass for one."""
+    most = settings.max_age.total_seconds()
+    if not settings.balance_every:
+        return Finding("balance", "ok", None, most, "not read, since sources.apiframe.balance_every is 0")
+    last, good, first = Warehouse.over(connection).balances()
+    since = good or first
+    if last is None or since is None:
+        return Finding("balance", "ok", None, most, "no balance was read yet: the next sync asks for it")
+    age = now.timestamp() - since.read_at / 1e6
+    if good and age <= most:
+        return Finding("balance", "ok", age, most, f"{exact(good.credits)} credits were left {seconds(age)} ago")
+    reason = f": {label(last.problem, 200)}" if last.problem else ""
+    read = f"the balance was last read {seconds(age)} ago" if good else "the balance could not be read"
+    if age <= most:
+        return Finding("balance", "ok", None, most, f"{read}{reason}")
+    off = "sources.apiframe.balance_every = 0 leaves it out"
+    return Finding("balance", "unmeasured", age if good else None, most, f"not measured: {read}{reason} ({off})")
 
 
 def _rows(

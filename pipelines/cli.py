@@ -337,18 +337,39 @@ def copy_command(target: str, as_json: bool) -> None:
         click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
 
 
-@_command("maintain", "apiframe-warehouse maintain", "apiframe-warehouse maintain --keep 30d")
+@_command(
+    "maintain",
+    "apiframe-warehouse maintain",
+    "apiframe-warehouse maintain --keep 30d",
+    "apiframe-warehouse maintain --changes-older-than 400d",
+)
 @click.option(
     "--keep", default="7d", show_default=True, help="Keep what versions so old need: readers may still use them."
 )
+@click.option(
+    "--changes-older-than",
+    "changes",
+    metavar="AGE",
+    help="Only delete changes of jobs that were seen so long ago, from apiframe.job_changes: on every destination.",
+)
 @json_option
-def maintain_command(keep: str, as_json: bool) -> None:
-    """Merge the small files of Delta tables into large ones and delete those that are no longer needed."""
-    try:
-        age = settings.duration(keep)
-    except ValueError as problem:
-        raise ConfigurationError(f"--keep {keep!r}: {problem}") from None
-    done = stores.store_for(settings.load()).maintain(age)
+def maintain_command(keep: str, changes: str | None, as_json: bool) -> None:
+    """Merge the small files of Delta tables into large ones and delete those that are no longer needed.
+
+    What was seen to be refunded is known from the changes of jobs: with these, it is forgotten.
+    """
+    store = stores.store_for(settings.load())
+    if changes is not None:
+        from pipelines.tables.job_changes import TABLE
+
+        before = time.time() - _span("--changes-older-than", changes).total_seconds()
+        deleted = store.prune(TABLE, "seen_at", int(before * 1e6))
+        if as_json:
+            _print_json({TABLE.name: {"rows_deleted": deleted}})
+        else:
+            click.echo(f"{counted(deleted, 'change')} deleted")
+        return
+    done = store.maintain(_span("--keep", keep))
     if as_json:
         _print_json(done)
     else:
@@ -356,6 +377,13 @@ def maintain_command(keep: str, as_json: bool) -> None:
             click.echo(
                 f"{table:16}{counts['files_before']} files became {counts['files']}, {counts['deleted']} deleted"
             )
+
+
+def _span(option: str, text: str) -> timedelta:
+    try:
+        return settings.duration(text)
+    except ValueError as problem:
+        raise ConfigurationError(f"{option} {text!r}: {problem}") from None
 
 
 @_command("sandbox", "apiframe-warehouse sandbox --port 8080", "apiframe-warehouse sandbox --port 0 --json")
@@ -487,10 +515,19 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "open jobs": f"{found['open_jobs']:,}",
         "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
+        "balance": _balance(found["balance"]),
     }
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]
+
+
+def _balance(read: dict[str, Any] | None) -> str:
+    if read is None:
+        return "not read yet"
+    if read["credits"] is None:
+        return f"could not be read {age(read['age_seconds'])} ago: {read['problem']}"
+    return f"{exact(read['credits'])} credits {age(read['age_seconds'])} ago"
 
 
 def _time(iso: str | None) -> str:

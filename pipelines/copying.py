@@ -12,6 +12,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.stores import Store
 from pipelines.sync.loading import CHUNK_ROWS
 from pipelines.tables import tables
+from pipelines.tables.job_changes import recover
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.warehouse import Warehouse
@@ -33,6 +34,7 @@ def copy(source: Store, target: Store, *, wait: float = 60) -> Copied:
             raise ConfigurationError(f"there are no jobs in {source.place} to copy")
         if there.last_run():
             raise ConfigurationError(f"{target.place} holds a warehouse already; copy goes to an empty one only")
+        recover(source, here)  # what the next sync there would have done first
         _copy_jobs(source, here, target)
         if here.totals() != there.totals():
             raise ApiframeWarehouseError(f"{target.place} does not hold what {source.place} does; run copy again")

@@ -36,6 +36,7 @@ class Settings:
     scope: str
     settle_after: timedelta
     workers: int
+    balance_every: timedelta
     path: Path
     destination: str
     timezone: str
@@ -218,6 +219,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "scope": ("sources.apiframe.scope", "user", _choice("user", "team")),
     "settle_after": ("sources.apiframe.settle_after", "1h", duration),
     "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
+    "balance_every": ("sources.apiframe.balance_every", "1h", duration),
     "path": ("warehouse.path", "data/warehouse.duckdb", _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),

@@ -13,6 +13,7 @@ from pipelines.exact import moment
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
+from pipelines.tables.balances import Balance
 from pipelines.tables.sync_runs import Run
 from pipelines.warehouse import Warehouse
 
@@ -58,6 +59,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     )
     return {
         "last_sync": run_facts(run),
+        "balance": _balance(Warehouse.over(connection).balances()[0], now),
         "age_seconds": max(0, round((now - run.finished_at) / 1e6)),
         "jobs": sum(count for _, count in by_status),
         "jobs_by_status": dict(by_status),
@@ -66,6 +68,14 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
         "oldest_open_job": _open_job(oldest_open[0], now) if oldest_open else None,
         "high_water_mark": run.high_water_mark and moment(run.high_water_mark).isoformat(),
     }
+
+
+def _balance(last: Balance | None, now: int) -> Mapping[str, Any] | None:
+    """Return the last reading of the account's balance, one that failed with its problem and without credits."""
+    if last is None:
+        return None
+    age_seconds = max(0, round((now - last.read_at) / 1e6))
+    return {**last._asdict(), "read_at": moment(last.read_at).isoformat(), "age_seconds": age_seconds}
 
 
 def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:

@@ -15,6 +15,8 @@ from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.records import Row
 from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.tables import SCHEMA, Column, Table
+from pipelines.tables.balances import TABLE as BALANCES
+from pipelines.tables.balances import Balance
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
@@ -24,8 +26,8 @@ HOUR = 3_600 * 1_000_000
 LOOK_AGAIN = (HOUR, 24 * HOUR, 7 * 24 * HOUR)
 MOST_AGAIN = 10  # jobs a sync: where one of them has come back, so may all that went with it
 
-#: What a job cost, as the view `reports.jobs` has it: nothing while it is open, nothing where it failed (refunded).
-SPENT = f"case when status = 'FAILED' or {IS_OPEN} then null else credit_cost end"
+#: What a job cost, as the view `reports.jobs` has it: what the API says once it has ended, whatever its outcome.
+SPENT = f"case when {IS_OPEN} then null else credit_cost end"
 #: The columns of a `Row`.
 ROW = JOBS.select()
 #: The jobs that a full sync has seen; it belongs to no table, and goes when that sync has ended.
@@ -71,6 +73,12 @@ class Warehouse:
             return []
         return self.query(f"select {table.select(present)} from {SCHEMA}.{table.name} {rest}", parameters)
 
+    def count(self, table: Table, condition: str, parameters: Sequence[object]) -> int:
+        """Return how many rows of a table meet a condition, none where it is not there yet."""
+        if not self.has(table.name):
+            return 0
+        return int(self.query(f"select count(*) from {SCHEMA}.{table.name} where {condition}", parameters)[0][0])
+
     def last_run(self, scope: str | None = None) -> Run | None:
         """Return the last sync that ended well (of a scope)."""
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])
@@ -83,6 +91,18 @@ class Warehouse:
             if run := self.last_run(each):
                 account = account.completed(Account(run.user_id, run.team_id))
         return account
+
+    def has_balance(self, since: int, until: int) -> bool:
+        """Tell whether the account's balance was asked for in this span, well or not."""
+        span = "where read_at > make_timestamp(?) and read_at <= make_timestamp(?) limit 1"
+        return bool(self.read(BALANCES, span, [since, until]))
+
+    def balances(self) -> tuple[Balance | None, Balance | None, Balance | None]:
+        """Return three readings of the account's balance: the last, the last that went well, and the first."""
+        wanted = ("order by read_at desc", "where credits is not null order by read_at desc", "order by read_at")
+        found = [self.read(BALANCES, f"{which} limit 1") for which in wanted]
+        last, good, first = (Balance(*rows[0]) if rows else None for rows in found)
+        return last, good, first
 
     def jobs(self, size: int) -> Iterator[list[Row]]:
         """Yield every job, newest first, so many at a time; at least one list, though it be empty."""

@@ -46,6 +46,7 @@ def add(connection: duckdb.DuckDBPyConnection, count: int, status: str, **cells:
 
 def synced(connection: duckdb.DuckDBPyConnection, at: datetime = NOW) -> None:
     insert(connection, "sync_runs", [{"finished_at": at.isoformat()}])
+    insert(connection, "balances", [{"read_at": at.isoformat(), "credits": "12.5"}])
 
 
 def test_what_cannot_be_measured_is_said_for_every_check(warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -106,7 +107,7 @@ def test_every_model_that_fails_too_often_is_named(warehouse: duckdb.DuckDBPyCon
 def test_credits_of_the_month_against_the_budget(warehouse: duckdb.DuckDBPyConnection, spent: str, state: str) -> None:
     synced(warehouse)
     add(warehouse, 1, "COMPLETED", credit_cost=Decimal(spent))
-    add(warehouse, 1, "FAILED", credit_cost=1000)
+    add(warehouse, 1, "FAILED", credit_cost=0)
     add(warehouse, 1, "QUEUED", credit_cost=1000)
     add(warehouse, 1, "COMPLETED", credit_cost=1000, created_at="2024-03-31T23:59:59Z")
     finding = check(warehouse, monthly_credits=100)["monthly_credits"]
@@ -196,3 +197,29 @@ def test_a_hook_that_fails_is_not_shown(slack: Slack, address: str | None, capfd
     assert "secret-part" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "secret-part" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("readings", "state", "said"),
+    [
+        ([(25, "0.1", None)], "ok", "0.1 credits were left 25.0 h ago"),
+        ([(25, "7", None), (1, None, "the API answered 500")], "ok", "7 credits were left 25.0 h ago"),
+        ([(27, "7", None)], "unmeasured", "the balance was last read 27.0 h ago"),
+        ([(27, "7", None), (1, None, "answered 500")], "unmeasured", "last read 27.0 h ago: answered 500"),
+        ([(1, None, "the key belongs to no team")], "ok", "could not be read: the key belongs to no team"),
+        ([(27, None, "answered 500")], "unmeasured", "could not be read: answered 500"),
+        ([], "ok", "no balance was read yet"),
+    ],
+    ids=["fresh", "a failure since", "old", "old, and failing since", "never", "never for long", "not asked"],
+)
+def test_a_balance_that_is_not_read_does_not_pass_for_one(
+    warehouse: duckdb.DuckDBPyConnection, readings: Any, state: str, said: str
+) -> None:
+    insert(warehouse, "sync_runs", [{"finished_at": NOW.isoformat()}])
+    for age, left, problem in readings:
+        read_at = (NOW - timedelta(hours=age)).isoformat()
+        insert(warehouse, "balances", [{"read_at": read_at, "credits": left, "problem": problem}])
+    finding = check(warehouse)["balance"]
+    assert finding.state == state
+    assert said in finding.message
+    assert check(warehouse, balance_every="0")["balance"].state == "ok"

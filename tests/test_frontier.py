@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import stale
 
+from pipelines.apiframe.fetch import Searches
 from pipelines.apiframe.frontier import Known, Step, Unsettled, floor, list_pages, next_step, was_quiet
-from pipelines.apiframe.reader import Searches
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import Outcome, sync

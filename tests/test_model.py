@@ -25,7 +25,7 @@ from support import microseconds, pages, served, stored
 
 import pipelines.settings
 from pipelines.apiframe import clock, reading
-from pipelines.apiframe.client import UndocumentedError
+from pipelines.apiframe.answers import UndocumentedError
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.sandbox import Sandbox
 from pipelines.sync import Outcome, sync

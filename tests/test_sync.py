@@ -130,6 +130,9 @@ def test_credits_added_are_what_jobs_cost_less_refunds(api: Sandbox, here: Setti
     assert sync(here).credits_added == 40
     api.put(opened[0], status="FAILED", creditCost=0)
     assert sync(here).credits_added == Decimal(-40)
+    api.put(opened[0], creditCost=38)
+    assert sync(here).credits_added == 38, "a failed job costs what the API says"
+    assert query(here.path, "select id, credits from reports.refunds_due") == [(opened[0], 38)]
 
 
 # Cheap

@@ -21,6 +21,7 @@ from reports.tables import base_tables, insert
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.reports import FOLDER, create_views, read_rules, read_views
 from pipelines.reports.queries import Period, summary
+from pipelines.tables import tables
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("reports/*/input.json"))
 VIEWS = {view.name: view for view in read_views()}
@@ -39,7 +40,7 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, .
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_view_gives_the_expected_rows(case: Path, warehouse: duckdb.DuckDBPyConnection) -> None:
     given_rows = json.loads((case / "input.json").read_text())
-    for table in ("jobs", "models", "sync_runs"):
+    for table in tables():
         insert(warehouse, table, given_rows.get(table, []))
     create_views(warehouse, given_rows["timezone"])
     with (case / "expected.csv").open() as lines:
@@ -258,10 +259,9 @@ def test_any_account_is_counted_as_plain_python_counts_it(account: list[dict[str
             group["unknown"] += job["status"] != "FAILED"
         elif still_open:
             group["pending"] += cost
-        elif job["status"] == "FAILED":
-            group["refunded"] += cost
         else:
             group["credits"] += cost
+            group["due"] += cost if job["status"] == "FAILED" else 0
     with base_tables() as connection:
         insert(
             connection,
@@ -285,7 +285,7 @@ def test_any_account_is_counted_as_plain_python_counts_it(account: list[dict[str
                 connection,
                 """
             select day, model, jobs, finished, coalesce(credits, 0), coalesce(credits_pending, 0),
-                coalesce(credits_refunded, 0), jobs_cost_unknown from reports.daily_spend""",
+                credits_refund_due, credits_refunded, jobs_cost_unknown from reports.daily_spend""",
             )
         }
         rates = {
@@ -299,7 +299,7 @@ def test_any_account_is_counted_as_plain_python_counts_it(account: list[dict[str
         }
         whole = summary(connection, Period(date(2024, 1, 1), date(2024, 12, 31), zone)).iloc[0]
         by_day = summary(connection, Period(date(2024, 1, 1), date(2024, 12, 31), zone), "day", "model")
-    names = ("jobs", "finished", "credits", "pending", "refunded", "unknown")
+    names = ("jobs", "finished", "credits", "pending", "due", "refunded", "unknown")
     assert spend == {key: tuple(group[name] for name in names) for key, group in expected.items()}
     assert set(rates) == set(expected)
     for key, (failed, still_open, rate, low, high) in rates.items():
@@ -350,3 +350,16 @@ def test_a_period_counts_its_days_and_models(warehouse: duckdb.DuckDBPyConnectio
 def test_long_periods_are_shown_in_larger_units(days: int, unit: str) -> None:
     first = date(2024, 1, 1)
     assert Period(first, first + timedelta(days=days - 1)).unit() == unit
+
+
+def test_refunds_that_are_due_come_newest_first_with_their_age(warehouse: duckdb.DuckDBPyConnection) -> None:
+    costs = {"old": ("@7200", 1), "new": ("@60", 2), "back": ("@30", 0), "between": ("@600", 3)}
+    insert(
+        warehouse,
+        "jobs",
+        [{"id": name, "status": "FAILED", "created_at": at, "credit_cost": cost} for name, (at, cost) in costs.items()],
+    )
+    create_views(warehouse, "UTC")
+    found = rows(warehouse, "select id, age_s from reports.refunds_due")
+    assert [name for name, _ in found] == ["new", "between", "old"]
+    assert [age for _, age in found] == pytest.approx([60, 600, 7200], abs=30)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
+from pipelines.apiframe.records import exact_credits
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, KeyRefusedError
 from pipelines.exact import one_line, shorten
 
@@ -50,12 +52,37 @@ def account_of(body: Any) -> Account:
     return Account(_name(user.get("id")), _name(team.get("id")), _name(user.get("email")), _name(team.get("name")))
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What `GET /me` has answered: whose key it is, and what is left; without credits, `problem` says why."""
+
+    read_at: int  # microseconds since 1970 by the API's clock
+    account: Account = Account()
+    plan: str | None = None
+    credits: Decimal | None = None
+    problem: str | None = None
+
+
+def standing(body: Any, read_at: int) -> Standing:
+    """Return what the answer of `GET /me` says; raises ValueError where it is no object."""
+    account, team = account_of(body), body.get("team")
+    if not isinstance(team, dict):
+        absent = "the key belongs to no team, and credits are a team's"
+        return Standing(read_at, account, problem=absent if team is None else f"team is no object: {shorten(team)}")
+    left, problem = None, None
+    try:
+        left = exact_credits(team.get("credits"))
+    except ValueError:
+        problem = f"team.credits is no number of credits: {shorten(team.get('credits'))}"
+    return Standing(read_at, account, _name(team.get("plan")), left, problem)
+
+
 class Asks(Protocol):
     """What can ask whose key it is: a client."""
 
     scope: str
 
-    def me(self) -> Account:
+    def me(self) -> Standing:
         """Read the account."""
 
 
@@ -82,7 +109,7 @@ def verify(client: Asks, key: str, recorded: Account, seal: str | None, place: o
         return recorded, seal
     problem: object = "it names neither"
     try:
-        found = client.me()
+        found = client.me().account
     except KeyRefusedError:
         raise
     except ApiframeWarehouseError as fault:

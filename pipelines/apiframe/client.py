@@ -19,13 +19,13 @@ import requests
 from urllib3.exceptions import HTTPError
 
 import pipelines.apiframe.clock as clock
-from pipelines.apiframe.account import Account, account_of
+from pipelines.apiframe.account import Standing, standing
 from pipelines.apiframe.answers import Answers, ApiError, retry_after
 from pipelines.apiframe.bodies import Read, TooLongPageError, page, page_of_one, plain
 from pipelines.apiframe.records import positions
 from pipelines.apiframe.transport import Sessions, reason, words
 from pipelines.errors import ApiframeWarehouseError
-from pipelines.exact import shorten
+from pipelines.exact import one_line, shorten
 
 Answer = TypeVar("Answer")
 
@@ -78,6 +78,7 @@ class Client:
         self.retries = 0
         self.throttled = 0  # answers 429
         self.answered_after = 0.0  # seconds that the last answer took
+        self.standing: Standing | None = None  # what `me` has told, or why it has not
         self._key = api_key
         self._timeout = timeout
         self._max_attempts = max_attempts
@@ -162,9 +163,16 @@ class Client:
 
         return self._get("/models", {}, check, attempts=2)
 
-    def me(self) -> Account:
-        """Read whose key this is."""
-        return self._get("/me", {}, account_of)
+    def me(self, attempts: int | None = None, longest_wait: float | None = None) -> Standing:
+        """Read whose key this is and what credits are left; what was told, or why not, is kept in `standing`."""
+        try:
+            self.standing = self._get(
+                "/me", {}, lambda body: standing(body, self.now()), attempts=attempts, longest_wait=longest_wait
+            )
+        except ApiError as problem:
+            self.standing = Standing(self.now(), problem=one_line(str(problem), 400))
+            raise
+        return self.standing
 
     def _get(
         self,
@@ -173,9 +181,14 @@ class Client:
         check: Callable[[Any], Answer],
         attempts: int | None = None,
         read: Read = plain,
+        longest_wait: float | None = None,
     ) -> Answer:
-        """Ask until `check` takes what `read` makes of an answer, or `attempts` are over."""
+        """Ask until `check` takes what `read` makes of an answer, or `attempts` are over.
+
+        Where the API asks to wait longer than `longest_wait` seconds (None: than is configured), that is the end too.
+        """
         attempts = attempts or self._max_attempts
+        longest = self._max_retry_delay if longest_wait is None else min(longest_wait, self._max_retry_delay)
         for attempt in range(1, attempts + 1):
             self._wait(max(0.0, self._not_before - time.monotonic()))
             with self._lock:
@@ -185,7 +198,7 @@ class Client:
                 return self._try(path, parameters, check, read, attempt > 1)
             except _PassingError as passing:
                 problem, asked_to_wait = passing.problem, passing.wait
-            if asked_to_wait is not None and asked_to_wait > self._max_retry_delay:
+            if asked_to_wait is not None and asked_to_wait > longest:
                 problem.args = (f"{problem}; it asks to wait {asked_to_wait:.0f} s: run again then",)
                 raise problem
             if attempt < attempts:

@@ -290,6 +290,17 @@ def _credits(value: Any) -> tuple[Decimal | int, bool]:
     return rounded, rounded == number
 
 
+def exact_credits(value: Any) -> Decimal:
+    """Return a number of credits as its column holds it; ValueError where it does not, to the last digit."""
+    try:
+        number, exact = _credits(value)
+    except (TypeError, ArithmeticError) as problem:
+        raise ValueError(str(problem)) from None
+    if not exact:
+        raise ValueError("more digits than the column has")
+    return Decimal(number)
+
+
 def _boolean(value: Any) -> tuple[bool, bool]:
     return {"true": True, "false": False}[str(value).lower()], True
 

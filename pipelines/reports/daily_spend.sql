@@ -11,7 +11,8 @@
 --   finished: jobs that ended well
 --   credits: credits spent; null where the cost of every job is unknown
 --   credits_pending: credits of jobs that are still open
---   credits_refunded: credits that failed jobs say they cost
+--   credits_refund_due: credits among them that failed jobs cost still
+--   credits_refunded: credits that were seen to be given back
 --   jobs_cost_unknown: jobs whose cost is unknown, and that credits therefore lack
 --   assets: delivered files
 --   credits_per_finished_job: mean credits of a finished job
@@ -24,6 +25,7 @@ select
     count(*) filter (where is_finished) as finished,
     sum(credits) as credits,
     sum(credits_pending) as credits_pending,
+    sum(credits_refund_due) as credits_refund_due,
     sum(credits_refunded) as credits_refunded,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,

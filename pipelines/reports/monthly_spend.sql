@@ -11,7 +11,8 @@
 --   finished: jobs that ended well
 --   credits: credits spent; null where the cost of every job is unknown
 --   credits_pending: credits of jobs that are still open
---   credits_refunded: credits that failed jobs say they cost
+--   credits_refund_due: credits among them that failed jobs cost still
+--   credits_refunded: credits that were seen to be given back
 --   jobs_cost_unknown: jobs whose cost is unknown, and that credits therefore lack
 --   assets: delivered files
 --   share: credits as a share of all credits of the month, 0 to 1
@@ -26,6 +27,7 @@ with monthly as (
         cast(sum(finished) as bigint) as finished,
         sum(credits) as credits,
         sum(credits_pending) as credits_pending,
+        sum(credits_refund_due) as credits_refund_due,
         sum(credits_refunded) as credits_refunded,
         cast(sum(jobs_cost_unknown) as bigint) as jobs_cost_unknown,
         cast(sum(assets) as bigint) as assets
@@ -42,6 +44,7 @@ select
     this.finished,
     this.credits,
     this.credits_pending,
+    this.credits_refund_due,
     this.credits_refunded,
     this.jobs_cost_unknown,
     this.assets,

@@ -74,6 +74,7 @@ MEASURES = """
     count(*) filter (where is_unknown) as unknown,
     sum(credits) as credits,
     sum(credits_pending) as credits_pending,
+    sum(credits_refund_due) as credits_refund_due,
     sum(credits_refunded) as credits_refunded,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,

@@ -68,8 +68,9 @@ def _read(spark: Any, location: str, storage_options: Mapping[str, str] | None) 
             "holds; start Spark with the Delta connector"
         )
     fields = [f"`{field.name}` {_type(field.type)}" for field in table.schema().fields]
-    files = map(unquote, table.file_uris())  # Spark takes a path as it is written
-    return spark.read.schema(", ".join(fields)).parquet(*files)
+    files = [unquote(file) for file in table.file_uris()]  # Spark takes a path as it is written
+    schema = ", ".join(fields)
+    return spark.read.schema(schema).parquet(*files) if files else spark.createDataFrame([], schema)
 
 
 def _type(kind: Any) -> str:

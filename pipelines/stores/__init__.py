@@ -214,8 +214,26 @@ class Store(abc.ABC):
     def maintain(self, keep: timedelta) -> dict[str, dict[str, int]]:
         """Tidy up what no version younger than `keep` needs; returns counts by table."""
         raise ConfigurationError(
-            f"maintain is for Delta tables; warehouse.destination is {self.settings.destination!r}"
+            f"maintain without --changes-older-than is for Delta tables; "
+            f"warehouse.destination is {self.settings.destination!r}"
         )
+
+    def prune(self, table: Table, column: str, before: int) -> int:
+        """Delete the rows whose time in `column` lies before microseconds since 1970; returns how many they were.
+
+        Readers of a published file see it after the next sync.
+        """
+        if self.first_load() is not None:
+            raise ConfigurationError(f"no sync has ended well yet in {self.place}: there is nothing to delete")
+        with self.lock(60), self.open() as warehouse:
+            found = warehouse.count(table, f"{column} < make_timestamp(?)", [before])
+            if found:
+                self._delete_before(table, column, before)
+        return found
+
+    @abc.abstractmethod
+    def _delete_before(self, table: Table, column: str, before: int) -> None:
+        """Delete the rows whose time in `column` lies before microseconds since 1970."""
 
     def _discard_working_folder(self) -> None:
         """Discard what a killed run left of dlt's own files: its state is restored from the warehouse."""

@@ -117,6 +117,9 @@ class SqlStore(Store):
     def _text(self, value: object) -> str:
         return str(value)
 
+    def _delete_before(self, table: Table, column: str, before: int) -> None:
+        self.query(f"delete from {SCHEMA}.{table.name} where {column} < make_timestamp(?)", [before])
+
     def empty(self, table: Table) -> None:
         """Delete all rows of a table, and the table with them."""
         self.query(f"drop table if exists {SCHEMA}.{table.name}")

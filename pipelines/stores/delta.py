@@ -26,10 +26,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pipelines import reports
 from pipelines.apiframe.source import jobs_source
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
+from pipelines.exact import moment
 from pipelines.settings import Settings
 from pipelines.stores import PIPELINE, Store, jobs_state
-from pipelines.stores.duckdb import empty_tables
+from pipelines.stores.duckdb import add_empty_tables, empty_tables
 from pipelines.tables import SCHEMA, Table, tables
+from pipelines.tables.job_changes import BEGUN
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.warehouse import SEEN, Warehouse
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     import dlt
     from dlt.extract import DltSource
 
-KNOWN = {**tables(), SEEN.name: SEEN}
+KNOWN = {**tables(), SEEN.name: SEEN, BEGUN.name: BEGUN}
 LOAD_ID = "_dlt_load_id"  # what dlt adds to each job
 #: What a store says that no second try will change.
 REFUSED = re.compile(r"credential|denied|forbidden|403|InvalidAccessKey|SignatureDoesNot|NoSuchBucket|region", re.I)
@@ -214,6 +216,9 @@ class DeltaStore(_Lake):
         if not Warehouse.over(connection).last_run():
             connection.close()
             raise NoWarehouseError(f"there is no warehouse in {self.place} yet: run apiframe-warehouse sync")
+        warehouse = Warehouse.over(connection)
+        # An older version has not made them all, and the views need them.
+        add_empty_tables(connection, [table for table in tables().values() if not warehouse.has(table.name)])
         views = self.checked_views()  # the sync has said which are left out
         reports.make_views(connection, views, self.settings.timezone)
         return connection
@@ -279,6 +284,14 @@ class DeltaStore(_Lake):
                 merged = live.merge(given, same, source_alias="new", target_alias="old", merge_schema=True)
                 merged.when_matched_update_all().when_not_matched_insert_all().execute()
         self._outdated.add(table.name)
+
+    def _delete_before(self, table: Table, column: str, before: int) -> None:
+        if live := self._table(table):
+            with self._errors():
+                live.delete(
+                    f"{column} < arrow_cast('{moment(before).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+                )
+            self._outdated.add(table.name)
 
     def empty(self, table: Table) -> None:
         """Delete all rows of a table, if it is there."""

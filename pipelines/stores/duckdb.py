@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipelines.exact import moment
 from pipelines.settings import Settings
 from pipelines.stores import first_line
 from pipelines.stores._sql import SqlStore
-from pipelines.tables import SCHEMA, tables
+from pipelines.tables import SCHEMA, Table, tables
 from pipelines.warehouse import Warehouse
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
@@ -252,11 +252,16 @@ def empty_tables() -> duckdb.DuckDBPyConnection:
     """Open a database in memory that holds the tables of a warehouse, without rows."""
     connection = duckdb.connect(config=NO_EXTENSIONS)
     connection.execute(f"create schema {SCHEMA}")
-    for table in tables().values():
-        columns = ", ".join(f"{name} {kind}" for name, kind in table.types.items())
-        connection.execute(f"create table {SCHEMA}.{table.name} ({columns})")
+    add_empty_tables(connection, tables().values())
     connection.execute(f"alter table {SCHEMA}.jobs add column _dlt_load_id VARCHAR")  # dlt's
     return connection
+
+
+def add_empty_tables(connection: duckdb.DuckDBPyConnection, missing: Iterable[Table]) -> None:
+    """Make tables without rows."""
+    for table in missing:
+        columns = ", ".join(f"{name} {kind}" for name, kind in table.types.items())
+        connection.execute(f"create table {SCHEMA}.{table.name} ({columns})")
 
 
 def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:

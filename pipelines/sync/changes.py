@@ -13,6 +13,7 @@ from pipelines.apiframe.records import FINAL, Row, differences, unread_fields
 from pipelines.exact import one_line
 from pipelines.stores import Store
 from pipelines.sync.memory import WarehouseMemory
+from pipelines.tables.job_changes import Change, between
 from pipelines.tables.jobs import SERVED
 from pipelines.warehouse import SEEN, Warehouse
 
@@ -32,6 +33,7 @@ class Changes:
         self.drift: Counter[str] = Counter()  # full sync: column -> in how many known jobs it had become different
         self.drifted: set[str] = set()
         self.problem: ApiError | None = None
+        self.seen: dict[str, list[Change]] = {}  # id -> what changed in a job that is about to be stored
         self._unread: dict[str, str] = {}  # id -> fields of a job that could not be read, as it was written just now
         self._reading = reading
         self._memory = memory
@@ -52,8 +54,11 @@ class Changes:
             return
         now = self._reading.client.now()  # one for all: where one comes back, the others are looked at
         for start in range(0, len(delisted), DELISTED_ROWS):
-            kept = self._warehouse.rows(delisted[start : start + DELISTED_ROWS])
-            yield Batch([row._replace(delisted_at=now, synced_at=now) for row in kept], None)
+            rows = []
+            for kept in self._warehouse.rows(delisted[start : start + DELISTED_ROWS]):
+                rows.append(kept._replace(delisted_at=now, synced_at=now))
+                self.seen[kept.id] = between(kept, rows[-1])
+            yield Batch(rows, None)
 
     @property
     def note(self) -> str | None:
@@ -85,6 +90,7 @@ class Changes:
         different = differences(row, kept)
         if not different and kept.delisted_at is None and kept.scope == row.scope:
             return None
+        self.seen[row.id] = between(kept, row)
         if kept.status not in FINAL and row.status in FINAL:
             self.finished.add(row.id)
         if self._memory.full and row.id not in self.drifted:

@@ -28,7 +28,7 @@ from pipelines.sync.loading import Ahead, load, prepare_dlt
 from pipelines.sync.memory import WarehouseMemory
 from pipelines.sync.plan import Facts, plan
 from pipelines.sync.progress import Progress, understood
-from pipelines.tables import Table, tables
+from pipelines.tables import Table, job_changes, tables
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
 from pipelines.warehouse import SEEN, Totals, Warehouse
@@ -38,7 +38,7 @@ BATCHES_AHEAD = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sync did. `credits_added` is by how much it changed what the jobs have cost, refunds subtracted."""
+    """What a sync did. `credits_added` is by how much it changed what the jobs have cost, less what was given back."""
 
     run: Run
     jobs: int
@@ -132,6 +132,7 @@ class _Sync:
 
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
+        job_changes.recover(self.store, self.warehouse)
         if self.memory.full:
             if self.plan.progress is None:
                 self.store.empty(SEEN)
@@ -139,7 +140,7 @@ class _Sync:
         self._fill(before=True)
         self.reading.begin()
         self._note(self.reading.clock_note)
-        self._load()
+        told = self._load()
         self._note(
             self.catalogue.note,
             self.reading.disordered and "the jobs did not come newest first, so the whole list was read",
@@ -148,7 +149,7 @@ class _Sync:
         )
         after = self.warehouse.totals()
         return Outcome(
-            run=self._record(after, begun),
+            run=self._record(after, told, begun),
             jobs=after.jobs,
             credits_added=after.credits - self.memory.before.credits,
             seconds=time.monotonic() - begun,
@@ -163,8 +164,11 @@ class _Sync:
     def _note(self, *notes: Any) -> None:
         self.notes.extend(filter(None, notes))
 
-    def _load(self) -> None:
-        """Have pages read, changes found in them, and these loaded; what was read before an error is stored first."""
+    def _load(self) -> list[job_changes.Change]:
+        """Have pages read, changes found in them, and these loaded; what was read before an error is stored first.
+
+        Returns what jobs that were known have changed.
+        """
         with contextlib.ExitStack() as stack:
             batches = self.reading.batches()
             if self.reading.walks:
@@ -172,9 +176,10 @@ class _Sync:
                     batches = iter(stack.enter_context(contextlib.closing(Ahead(batches, BATCHES_AHEAD))))
                 prepare_dlt()  # while the first pages come
             changes = self.changes.among(batches, self.settings.scope)
-            load(self.store, self.warehouse, changes, self._progress, self.settings.scope)
+            told = load(self.store, self.warehouse, changes, self.changes.seen, self._progress, self.settings.scope)
         if self.changes.problem is not None:
             raise self.changes.problem
+        return told
 
     def _progress(self, batch: Batch) -> dict[str, Any] | None:
         """Return what to keep with a batch, for a sync that goes on where this one may be cut short."""
@@ -195,7 +200,7 @@ class _Sync:
             )
         )
 
-    def _record(self, after: Totals, begun: float) -> Run:
+    def _record(self, after: Totals, told: list[job_changes.Change], begun: float) -> Run:
         started_at = self.reading.started_at
         run = Run(
             started_at=started_at,
@@ -220,6 +225,9 @@ class _Sync:
             self.store.prepare(*tables().values())
             for table, rows in self.filled:
                 self.store.write(table, rows)
+            if told:
+                self.store.write(job_changes.TABLE, told)
+                self.store.empty(job_changes.BEGUN)
             self.store.empty(SEEN)
             self.store.write(SYNC_RUNS, [run])  # last: a sync of which this is there has ended well
         return run

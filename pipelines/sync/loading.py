@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe.reading import Batch
 from pipelines.stores import Store
+from pipelines.tables.job_changes import BEGUN, Change
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.warehouse import Warehouse
 
@@ -29,10 +30,19 @@ def prepare_dlt() -> None:
 
 
 def load(
-    store: Store, warehouse: Warehouse, changes: Iterator[Batch], kept: Callable[[Batch], Any], scope: str
-) -> None:
-    """Load batches chunk by chunk; `kept` tells what to keep as the progress of a scope once a batch is stored."""
+    store: Store,
+    warehouse: Warehouse,
+    changes: Iterator[Batch],
+    seen: dict[str, list[Change]],
+    kept: Callable[[Batch], Any],
+    scope: str,
+) -> list[Change]:
+    """Load batches chunk by chunk; `kept` tells what to keep as the progress of a scope once a batch is stored.
+
+    What was `seen` to change in the jobs of a chunk is noted before they are; returns what is stored of it.
+    """
     stored = time.monotonic()
+    told: list[Change] = []
     pipeline = None
     for first in changes:
         if not first.rows and warehouse.has("jobs"):
@@ -43,8 +53,9 @@ def load(
             gc.collect()  # what dlt leaves of a chunk goes round in circles, and holds its ids
         rest = itertools.chain([first], changes)
         until = stored + CHUNK_SECONDS
+        begun: list[Change] = []
 
-        def chunk(rest: Iterator[Batch] = rest, until: float = until) -> Iterator[Any]:
+        def chunk(rest: Iterator[Batch] = rest, until: float = until, begun: list[Change] = begun) -> Iterator[Any]:
             import dlt
 
             progress = dlt.current.resource_state("jobs").setdefault("progress", {})
@@ -55,11 +66,17 @@ def load(
                 yield JOBS.to_arrow(list(rows.values()))
                 loaded |= rows.keys()
                 progress[scope] = kept(batch)
+                begun.extend(change for identity in rows for change in seen.pop(identity, ()))
                 if len(loaded) >= CHUNK_ROWS or time.monotonic() > until:
-                    return
+                    break
+            if begun:
+                store.prepare(BEGUN)
+                store.write(BEGUN, begun)
 
         store.load(pipeline, chunk)
+        told += begun
         stored = time.monotonic()
+    return told
 
 
 class Ahead(Generic[Item]):

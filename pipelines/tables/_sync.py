@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from pipelines.apiframe.account import Account
 from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.client import Client
 from pipelines.settings import Settings
@@ -14,6 +15,7 @@ class Sync(Protocol):
     client: Client
     settings: Settings
     warehouse: Warehouse
+    account: Account  # whose key it is, as far as that is known
     catalogue: Catalogue  # of models
 
     @property

@@ -157,6 +157,27 @@ def test_a_copy_that_was_cut_short_before_its_syncs_were_written_is_run_again(
         assert held[0] == held[1], table
 
 
+def test_what_a_sync_had_seen_that_was_cut_short_is_told_by_the_copy(
+    settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ApiframeWarehouseError("cut short")
+
+    with Sandbox(jobs=20, days=20) as api:
+        here, there = settings_for(api, destination="duckdb"), settings_for(api)
+        [job] = api.add(1, status="PROCESSING", creditCost=12)
+        sync(here)
+        api.put(job, creditCost=5)
+        with monkeypatch.context() as patched:
+            patched.setattr("pipelines.sync._Sync._record", fails)
+            with pytest.raises(ApiframeWarehouseError, match="cut short"):
+                sync(here)
+        copy(store_for(here), store_for(there))
+        sync(there)
+    told = "select before, after from apiframe.job_changes where field = 'credit_cost' and id = "
+    assert rows(there, f"{told}'{job}'") == [("12", "5")]
+
+
 def test_a_warehouse_is_copied_back_to_duckdb(settings_for: Make, isolated: Path) -> None:
     with Sandbox(jobs=300, days=9) as api:
         there, back = settings_for(api), settings_for(api, destination="duckdb", path=str(isolated / "back.duckdb"))

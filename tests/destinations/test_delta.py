@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -72,6 +73,19 @@ def test_maintenance_leaves_few_files_and_the_same_rows(api: Sandbox, here: Sett
     api.add(20)
     sync(here)
     assert stale(here.path, api) == {}
+
+
+def test_a_lake_of_an_older_version_is_read_before_it_grows_its_tables(
+    api: Sandbox, here: Settings, lake: Path
+) -> None:
+    sync(here)
+    for name in ("balances", "job_changes"):
+        shutil.rmtree(lake / "apiframe" / name)
+    with contextlib.closing(connect(here)) as connection:
+        assert connection.execute("select count(*), sum(credits_refunded) from reports.jobs").fetchall() == [(1000, 0)]
+    api.add(1)
+    sync(here)
+    assert {file.name for file in (lake / "apiframe").iterdir()} >= {"balances", "job_changes"}
 
 
 def test_readers_keep_the_version_that_they_opened(api: Sandbox, here: Settings) -> None:
