@@ -113,7 +113,7 @@ def test_a_rotated_key_goes_on_and_is_asked_about_once(api: Sandbox, here: Setti
 def test_a_first_load_costs_one_request_and_a_sync_none(settings_for: Make) -> None:
     with Sandbox(jobs=0) as api:
         chosen = settings_for(api)
-        assert sync(chosen).run.requests == 2
+        assert sync(chosen).run.requests == 3, "the account, the list, its end once more"
         assert sync(chosen).run.requests == 1
 
 
@@ -161,6 +161,31 @@ def test_where_me_fails_at_a_first_load_the_account_is_recorded_later(
     sync(chosen)
     with pytest.raises(ConfigurationError, match="belongs to user"):
         sync(settings_for(api, api_key=stranger))
+
+
+@pytest.mark.parametrize("fault", ["404", "500"])
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_where_the_account_was_never_told_its_jobs_tell_whose_they_are(
+    api: Sandbox, settings_for: Make, stranger: str, fault: str, cut_short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.apiframe.reading.BATCH_ROWS", 100)
+    api.fault(fault, times=None, path="/me")
+    if cut_short:
+        api.fault("500", times=None, after=2)
+        with pytest.raises(ApiframeWarehouseError, match="500"):
+            sync(settings_for(api))
+    else:
+        sync(settings_for(api))
+    for answers in (False, True):
+        api.clear_faults()
+        if not answers:
+            api.fault(fault, times=None, path="/me")
+        with pytest.raises(ConfigurationError, match="finds none of the jobs"):
+            sync(settings_for(api, api_key=stranger))
+    rotated = settings_for(api, api_key=api.second_key)
+    sync(rotated)
+    assert sync(rotated).run.requests == 1
+    assert stale(rotated.path, api) == {}
 
 
 def test_an_api_without_me_is_not_asked_for_it_again(api: Sandbox, settings_for: Make) -> None:
@@ -211,7 +236,9 @@ def test_a_warehouse_of_an_older_version_adopts_the_account_of_the_next_sync(
             connection.execute("alter table apiframe.sync_runs drop column user_id")
             connection.execute("alter table apiframe.sync_runs drop column team_id")
     seal_of(here).unlink()
-    assert sync(here).run.requests == 2
+    with pytest.raises(ConfigurationError, match="finds none of the jobs"):
+        sync(settings_for(api, api_key=stranger))
+    assert sync(here).run.requests == 3, "whose key it is, one of the jobs, the first page"
     assert sync(here).run.requests == 1
     users = query(here.path, "select user_id is null, team_id is null from apiframe.sync_runs order by number")
     assert users == [(True, True), (False, False), (False, False)]

@@ -30,9 +30,11 @@ T = 1_780_000_000_000_000
         # But jobs that are there were born: not when some are misdated, only when most are.
         (0, -T, [-HOUR] * 100, -HOUR, "the newest jobs' was used"),
         (0, -T, [-HOUR] * 10, -T, "this machine's was used"),
-        (-2 * DAY, -2 * DAY, [-HOUR] * 11, -HOUR, None),
         (0, 0, [900 * DAY] * 10 + [-HOUR] * 90, 0, None),
-        (0, 0, [900 * DAY] * 11 + [-HOUR] * 89, 900 * DAY, None),
+        # They decide between two clocks, and against none: a clock that is behind loses nothing.
+        (0, 0, [900 * DAY] * 11 + [-HOUR] * 89, 0, "jobs are dated 900.0 days ahead of the API's clock and of this"),
+        (-2 * DAY, -2 * DAY, [-HOUR] * 11, -2 * DAY, "jobs are dated 47.0 hours ahead"),
+        (0, -T, [900 * DAY] * 11, 0, "jobs are dated 900.0 days ahead"),
     ],
 )
 def test_the_earlier_clock_counts_but_none_before_jobs_that_are_there(
@@ -66,6 +68,17 @@ def changing_jobs(api: Sandbox) -> list[str]:
 def refund(api: Sandbox, jobs: list[str]) -> None:
     for job in jobs:
         api.put(job, status="FAILED", creditCost=0)
+
+
+def test_jobs_dated_into_the_future_leave_no_other_stale(api: Sandbox, settings_for: Callable[..., Settings]) -> None:
+    chosen = settings_for(api)
+    jobs = changing_jobs(api)
+    sync(chosen)
+    api.add(12, created_at=api.now + timedelta(days=2), status="COMPLETED")
+    assert any("ahead of the API's clock" in note for note in sync(chosen).notes)
+    refund(api, jobs)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=2), timedelta(days=400)])

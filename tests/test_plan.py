@@ -112,8 +112,8 @@ def test_what_a_sync_is_to_do(case: str) -> None:
     [
         facts(runs={"user": run(base_url="https://other.test")}),
         facts(runs={"team": run(base_url="https://other.test")}),
-        facts(progress=left(base_url="https://other.test")),
-        facts(progress=understood({"version": VERSION + 1, "base_url": "https://other.test"})),
+        facts(left_of="https://other.test"),
+        facts(left_of=understood({"version": VERSION + 1, "base_url": "https://other.test"}).base_url),
     ],
 )
 def test_a_warehouse_of_another_api_is_refused(given: Facts) -> None:

@@ -449,8 +449,9 @@ def test_an_interrupted_first_load_binds_the_warehouse_to_its_base_url(
         api.fault("500", times=None, after=2)
         with pytest.raises(Exception, match="500"):
             sync(settings_for(api))
-        with pytest.raises(ConfigurationError, match="belongs to"):
-            sync(settings_for(other))
+        for scope in ("user", "team"):
+            with pytest.raises(ConfigurationError, match="belongs to"):
+                sync(settings_for(other, scope=scope))
         api.clear_faults()
         sync(settings_for(api))
 

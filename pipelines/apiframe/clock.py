@@ -1,7 +1,8 @@
 """What time it is, decided once a sync: all that is recorded for good goes by it.
 
 A clock that is ahead settles jobs too early and loses their changes; one that is behind only costs requests. So the
-earlier clock counts, of the API's and this machine's, but none that is behind jobs which are there already.
+earlier clock counts, of the API's and this machine's, but none that is behind jobs which are there already. Jobs
+decide between the two, and nothing beyond the later one: where both agree, they are misdated.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ def decide(api: int, machine: int, created: Sequence[int]) -> Clock:
     """Return the time by the API's clock, this machine's and the createdAt of the newest jobs."""
     newest = sorted(created, reverse=True)
     past = newest[MISDATED] if len(newest) > MISDATED else 0
-    now = max(min(api, machine), past)
+    now = max(min(api, machine), min(past, max(api, machine)))
     ahead = api - machine
+    if past - now > TOLERANCE:
+        return Clock(
+            now,
+            f"jobs are dated {_distance(past - now)} ahead of the API's clock and of this machine's: they are read "
+            "again until then",
+        )
     if abs(ahead) <= TOLERANCE:
         return Clock(now)
     used = "the newest jobs'" if now > min(api, machine) else "this machine's" if ahead > 0 else "the API's"

@@ -1,4 +1,4 @@
-"""Whether jobs that a list did not show are really gone: they are looked up by id before that becomes a fact.
+"""What jobs that are looked up by id prove: that those which a list did not show are gone, or whose warehouse it is.
 
 Promises that a list that was cut short is an error, and that jobs which were really deleted are not one for ever.
 """
@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pipelines.apiframe.answers import UndocumentedError
 from pipelines.apiframe.client import Client
 from pipelines.apiframe.fetch import Searches, read
+from pipelines.errors import ConfigurationError
 
 SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
 
@@ -49,6 +50,25 @@ def require_gone(
         raise UndocumentedError(
             f"{client.base_url}/jobs leaves out {jobs} known to exist, and it cannot be asked for them by id: "
             "run again later; if they were really deleted, sync --full takes its word for it"
+        )
+
+
+def require_ours(client: Client, ids: Sequence[str], place: object) -> None:
+    """Raise ConfigurationError where the API searches, and finds none of these jobs of `place`.
+
+    For a warehouse of which nothing else tells whose it is. Usually one request.
+    """
+    sample = [identity for identity in spread(ids, SAMPLE) if is_searchable(identity)]
+    for identity in sample:
+        searches = Searches([identity])
+        for _ in read(client, searches, 0):
+            pass
+        if searches.found or not searches.honoured:
+            return
+    if sample:
+        raise ConfigurationError(
+            f"this key finds none of the jobs in {place}: they are another account's, or all deleted; "
+            "use the key that has loaded them, or set another warehouse.path"
         )
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from pipelines.apiframe.account import Account, verify
 from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.client import Client, client_of
+from pipelines.apiframe.evidence import require_ours
+from pipelines.apiframe.frontier import PAGE
 from pipelines.apiframe.paging import Paging
 from pipelines.apiframe.reading import Batch, Reading
 from pipelines.exact import microseconds
@@ -120,6 +122,10 @@ class _Sync:
                 known = known.completed(Account(left.user_id, left.team_id))
         seal = self.store.seal()
         account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
+        if not known.is_known and (kept is None or kept != seal) and self.warehouse.has("jobs"):
+            newest = next(self.warehouse.jobs(PAGE))
+            ids = [row.id for row in newest if row.delisted_at is None and self.settings.scope in ("team", row.scope)]
+            require_ours(self.client, ids, self.store.place)
         if kept != seal:
             self.store.keep_seal(kept)
         return account
@@ -245,7 +251,8 @@ def _beforehand(settings: Settings, store: Store, warehouse: Warehouse, full: bo
     found = {scope: warehouse.last_run(scope) for scope in ("user", "team")}
     runs = {scope: run for scope, run in found.items() if run}
     left = _left(store) if full or settings.scope not in runs else {}
-    return Facts(settings.scope, settings.base_url, store.place, full, since, runs, left.get(settings.scope))
+    left_of = next((each.base_url for each in left.values() if each.base_url), None)
+    return Facts(settings.scope, settings.base_url, store.place, full, since, runs, left.get(settings.scope), left_of)
 
 
 def _left(store: Store) -> dict[str, Progress]:

@@ -26,6 +26,7 @@ class Facts:
     since: int | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
     progress: Progress | None = None
+    left_of: str | None = None  # the base_url of what was left in any scope
 
     @property
     def last(self) -> Run | None:
@@ -55,7 +56,7 @@ class Plan:
 def plan(facts: Facts) -> Plan:
     """Decide it. Raises ConfigurationError where the warehouse is one of another API."""
     last, latest = facts.last, facts.latest
-    belongs_to = latest.base_url if latest else facts.progress and facts.progress.base_url
+    belongs_to = latest.base_url if latest else facts.left_of
     if belongs_to not in (None, facts.base_url):
         raise ConfigurationError(
             f"{facts.place} belongs to {belongs_to}; for {facts.base_url} set another warehouse.path"
