@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support import query
 
-from pipelines import status
-from pipelines.apiframe import clock, records
+import pipelines.apiframe.clock as clock
+from pipelines import exact, status
 from pipelines.apiframe.account import standing
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -107,7 +107,7 @@ def test_the_status_tells_balance_and_age(api: Sandbox, here: Settings) -> None:
     sync(here)
     api.advance(3 * HOUR)
     found = status.facts(here, clock.machine_time())["balance"]
-    assert json.loads(records.encode(found))["credits"] > 0
+    assert json.loads(exact.encode(found))["credits"] > 0
     assert 3 * 3600 <= found["age_seconds"] < 3 * 3600 + 60
 
 
@@ -134,7 +134,7 @@ TEAM: dict[str, Any] = {"id": "t", "name": "T", "plan": "af_basic", "credits": 7
     ],
 )
 def test_credits_are_exact_or_none(served: str, left: str | None) -> None:
-    found = standing({"team": TEAM | {"credits": records.decode(b"[" + served.encode() + b"]")[0]}}, 1)
+    found = standing({"team": TEAM | {"credits": exact.decode(b"[" + served.encode() + b"]")[0]}}, 1)
     assert found.credits == (None if left is None else Decimal(left))
     assert (found.problem is None) == (left is not None)
     assert found.problem is None or found.problem.isprintable()
