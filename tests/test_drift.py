@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support import JOBS, query, stale, stored
 
+import pipelines.tables
 from pipelines import settings
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import REMOVED, Sandbox
@@ -90,7 +91,7 @@ def test_fields_that_come_and_go_are_no_new_columns(settings_for: Make) -> None:
         described = query(chosen.path, "describe apiframe.jobs")
         assert {name: kind for name, kind, *_ in described} == JOBS
         tables = query(chosen.path, "select table_name from duckdb_tables() where schema_name = 'apiframe'")
-        assert {name for (name,) in tables if not name.startswith("_dlt")} == {"jobs", "models", "sync_runs"}
+        assert {name for (name,) in tables if not name.startswith("_dlt")} == set(pipelines.tables.tables())
 
 
 def test_ids_that_are_no_uuids_are_ids(settings_for: Make) -> None:

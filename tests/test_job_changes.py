@@ -112,7 +112,7 @@ def test_a_job_that_is_listed_no_longer_and_again_is_told(api: Sandbox, settings
 @pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("module", "owner", "name"),
-    [("dlt.pipeline.pipeline", "Pipeline", "load"), ("pipelines.sync", "_Sync", "_record")],
+    [("dlt.pipeline.pipeline", "Pipeline", "load"), ("pipelines.sync.conductor", "_Sync", "_record")],
     ids=["not stored", "not told"],
 )
 def test_what_a_sync_saw_that_fails_is_told_once_by_the_next(
@@ -141,7 +141,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "noted": {"place": f"{STORE}.write", "text": "_job_changes_begun", "after": True},
     "stored": {"place": "dlt.pipeline.pipeline:Pipeline.load", "after": True},
     "told": {"place": f"{STORE}.write", "text": "name='job_changes'", "after": True},
-    "recorded": {"place": "pipelines.sync:_Sync._record", "after": True},
+    "recorded": {"place": "pipelines.sync.conductor:_Sync._record", "after": True},
 }
 
 

@@ -159,7 +159,7 @@ def test_a_broken_view_of_ours_is_an_error_before_anything_is_read(
 def test_views_that_stand_are_not_tried_again(here: Settings, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own / "works.sql").write_text(GOOD)
     sync(here)
-    monkeypatch.setattr("pipelines.warehouse.empty_tables", pytest.fail)
+    monkeypatch.setattr("pipelines.stores.duckdb.empty_tables", pytest.fail)
     assert sync(here).run.requests == 1
 
 

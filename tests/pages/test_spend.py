@@ -15,8 +15,8 @@ def test_the_model_and_the_day_that_took_most_are_named(add: Make, answer: Make)
     add(1, "FAILED", model="b", credit_cost=1000)
     section = answer(Spend)
     assert section.title == "Credits per day and model"
-    assert section.sentence() == "4 credits, a took 75.0 %. The dearest day was 2024-04-16: 3 credits."
-    assert "The dearest week began on 2024-04-15: 4 credits." in answer(Spend, unit="week").sentence()
+    assert section.sentence() == "1,004 credits, b took 99.7 %. The dearest day was 2024-04-16: 1,003 credits."
+    assert "The dearest week began on 2024-04-15: 1,004 credits." in answer(Spend, unit="week").sentence()
 
 
 def test_without_credits_there_is_still_a_picture(add: Make, answer: Make) -> None:
