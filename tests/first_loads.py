@@ -148,11 +148,8 @@ class Life:
             self.api.put(job, **self.draw.choice(CHANGES))
 
     def ends(self) -> None:
-        """Open jobs end. A failed one may lack its completedAt: where it is old it is settled, and changes no more."""
-        ended, status = self.draw.sample(self.open, min(2, len(self.open))), self.draw.choice(["COMPLETED", "FAILED"])
-        self.api.finish(ended, status)
-        if status == "FAILED":
-            self.open = [job for job in self.open if job not in ended]
+        """Open jobs end."""
+        self.api.finish(self.draw.sample(self.open, min(2, len(self.open))), self.draw.choice(["COMPLETED", "FAILED"]))
 
 
 def _sync(settings: pipelines.settings.Settings, rows: tuple[int, int], distance: int) -> None:
@@ -214,10 +211,11 @@ def _differences(path: Path, api: Sandbox, loaded_at: int) -> list[str]:
         wrong = [name for name, value in now.items() if row[name] != value]
         if row["delisted_at"] is not None:
             wrong.append("delisted_at")
-        # Files are purged a day after a job has ended, when it was settled for long.
-        if wrong == ["expired"] and job["completedAt"] and microseconds(job["completedAt"]) < loaded_at - HOUR:
-            continue
-        if wrong:
+        # What was settled when it was seen may have changed since: files are purged a day after a job has ended, and an
+        # old one that failed may lack its completedAt.
+        ended = microseconds(job["completedAt"] or job["createdAt"])
+        settled = ended < loaded_at - HOUR and (wrong == ["expired"] or row["status"] == "FAILED" == job["status"])
+        if wrong and not settled:
             found.append(f"{', '.join(wrong)} of {job}, in the warehouse: {row}")
     return found
 
