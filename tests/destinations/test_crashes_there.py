@@ -4,6 +4,7 @@ import pytest
 import test_crashes
 
 pytestmark = pytest.mark.destinations
+api = test_crashes.api  # the account whose oldest job is open still
 LOAD = "dlt.load.load:Load"
 MOMENTS = {
     "extracted": {"place": "dlt.pipeline.pipeline:Pipeline.extract", "after": True},
