@@ -60,8 +60,15 @@ test-browser: .venv/.installed ## open report and notebooks in Chromium (install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r .venv/heavy
 	@touch $@
 
+# Each in a folder of its own: they are for one test, and only one DuckDB can be installed.
+.venv/.readers: .venv/.installed
+	@echo "installing three older DuckDBs into .venv/readers"
+	@for version in 1.3 1.4 1.5; do $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --upgrade --target .venv/readers/$$version "duckdb==$$version.*" || exit 1; done
+	@touch $@
+
 .PHONY: test-destinations
-test-destinations: .venv/.spark ## run the tests on Postgres, Delta, S3 and Spark (installs Debian's PostgreSQL and Java where it can)
+test-destinations: .venv/.spark .venv/.readers ## run the tests on Postgres, Delta, S3 and Spark (installs Debian's PostgreSQL and Java where it can)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "installing postgresql"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \

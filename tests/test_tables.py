@@ -156,6 +156,8 @@ def test_a_warehouse_of_the_version_before_opens_syncs_and_reports(
     before = query(chosen.path, "select count(*), sum(credits) from reports.jobs")
     outcome = sync(chosen)
     assert (outcome.run.mode, outcome.run.number, outcome.drift) == ("incremental", 4, {})
+    for file in (chosen.path, chosen.path.parent / ".load" / chosen.path.name):  # it was written as by DuckDB 2
+        assert file.read_bytes()[:20][12:] == (65).to_bytes(8, "little"), "DuckDB 1.3 and newer read it"
     assert query(chosen.path, "select count(*), sum(credits) from reports.jobs") == before
     assert stale(chosen.path, api) == {}
     api.add(5)

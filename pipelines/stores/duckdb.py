@@ -19,6 +19,7 @@ import duckdb
 from pipelines import reports
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError, NoWarehouseError
 from pipelines.exact import moment
+from pipelines.reports import literal
 from pipelines.settings import Settings
 from pipelines.stores import first_line
 from pipelines.stores._sql import SqlStore
@@ -28,6 +29,8 @@ from pipelines.warehouse import Warehouse
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
 LOAD_MEMORY = "250MB"
 NO_EXTENSIONS: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+#: How files are written: as DuckDB 1.2 did, since readers bring a DuckDB of their own and 1.3 to 2.x all read this.
+STORAGE, STORAGE_NUMBER = "v1.2.0", 65
 HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
 
 
@@ -68,6 +71,7 @@ class DuckDBStore(SqlStore):
         """Open the load file, made anew from the published one where it is missing or older."""
         self._restore()
         self._discard_working_folder()
+        self._make_readable()
         self._connection = self._open_load_file()
         self.load_file.chmod(0o600)
         try:
@@ -180,6 +184,21 @@ class DuckDBStore(SqlStore):
             finally:
                 copy.unlink(missing_ok=True)
 
+    def _make_readable(self) -> None:
+        """Write a load file of an earlier version anew, once, where only the newest DuckDB reads how it is stored."""
+        if not self.load_file.exists() or _storage_number(self.load_file) <= STORAGE_NUMBER:
+            return
+        rewritten = self.load_file.with_name(f"{self.path.name}.rewriting")
+        rewritten.unlink(missing_ok=True)
+        with _disk_errors(rewritten), contextlib.closing(self._open_load_file()) as connection:
+            connection.execute("drop schema if exists reports cascade")  # made again when this sync ends
+            connection.execute(f"attach {literal(str(rewritten))} as rewritten (storage_version '{STORAGE}')")
+            connection.execute(f'copy from database "{_catalog(connection)}" to rewritten')
+            connection.execute("checkpoint rewritten")
+            connection.execute("detach rewritten")
+        rewritten.chmod(0o600)
+        rewritten.replace(self.load_file)
+
     def _is_newer(self, copy: Path, loaded: bool) -> bool:
         """Tell whether a copy of the published file knows more than the load file; refuse what is another's."""
         try:
@@ -265,8 +284,9 @@ def add_empty_tables(connection: duckdb.DuckDBPyConnection, missing: Iterable[Ta
 
 
 def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    config = NO_EXTENSIONS | ({} if read_only else {"storage_compatibility_version": STORAGE})
     try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=NO_EXTENSIONS)
+        connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as problem:
         raise ApiframeWarehouseError(f"cannot open {path}: {first_line(problem)}") from None
     connection.execute("set TimeZone = 'UTC'")
@@ -278,6 +298,15 @@ def _open(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
 def _is_database(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(12)[8:] == b"DUCK"
+
+
+def _storage_number(path: Path) -> int:
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(20)[12:], "little")
+
+
+def _catalog(connection: duckdb.DuckDBPyConnection) -> str:
+    return str(connection.execute("select replace(current_database(), '\"', '\"\"')").fetchall()[0][0])
 
 
 def _require_database(path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Programs bring a DuckDB of their own: every table and view of the published file, read by older ones."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from accounts import MOVING, varied
+
+from pipelines.reports import read_views
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.sync import sync
+from pipelines.tables import tables
+
+#: `make test-destinations` puts them there, with the newest release of each.
+OLDER = Path(sys.prefix) / "readers"
+READ = """
+import sys, duckdb
+assert duckdb.__version__.startswith(sys.argv[1]), duckdb.__version__
+connection = duckdb.connect(sys.argv[2], read_only=True)
+connection.execute("set TimeZone = 'UTC'")
+for query in sys.argv[3:]:
+    table = connection.sql(query)
+    texts = [  # the last digit of a sum of floats depends on the order in which they come
+        f"round({name}, 6)" if kind == "DOUBLE" else f"cast({name} as varchar)"
+        for name, kind in zip(table.columns, map(str, table.types))
+    ]
+    print(query, sorted(table.project(", ".join(texts)).fetchall(), key=repr))
+"""
+
+pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["duckdb"], indirect=True)]
+
+
+def read_by(version: str, folder: str, file: Path, queries: list[str]) -> str:
+    command = [sys.executable, "-c", READ, version, str(file), *queries]
+    done = subprocess.run(command, env={"PYTHONPATH": folder}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.4", "1.5"])
+def test_an_older_duckdb_reads_the_same(settings_for: Callable[..., Settings], version: str, destination: str) -> None:
+    with Sandbox(jobs=500, days=60) as api:
+        varied(api)
+        chosen = settings_for(api, balance_every="1h")
+        sync(chosen)
+        api.live_on(timedelta(hours=30))
+        sync(chosen)  # merged and compared, not only appended
+    columns = {f"apiframe.{name}": list(table.types) for name, table in tables().items()}
+    columns |= {f"reports.{view.name}": [name for name in view.columns if name not in MOVING] for view in read_views()}
+    queries = [f"select {', '.join(names)} from {place}" for place, names in columns.items()]
+    wanted = read_by("2.", "", chosen.path, queries)
+    assert wanted.count("\n") == len(queries)
+    assert read_by(version, str(OLDER / version), chosen.path, queries) == wanted
