@@ -6,7 +6,7 @@ Values are hostile text: what goes to a terminal has no control characters. Cred
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -27,6 +27,8 @@ CHANGEABLE = ("TimeZone", "Calendar", "enable_external_access")
 #: Types of which every value arrives as it is.
 INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
 HELD = frozenset((*INTEGERS, "boolean", "float", "double", "decimal", "varchar", "enum", "null"))
+#: Types that hold others.
+NESTED = frozenset(("list", "array", "map", "struct", "union"))
 #: Types that Python has as numbers once it has their digits.
 WHOLE = frozenset(("hugeint", "uhugeint", "bignum"))
 _TIMES = "{0} between cast('0001-01-02' as {1}) and cast('9999-12-30' as {1})"  # a day less for the zone
@@ -123,19 +125,23 @@ def _as_text(kind: Any) -> str | None:
     """Return the type to which a type must be cast to be held exactly, None for one that already is."""
     if kind.id in HELD:
         return None
-    if kind.id not in ("list", "array", "map", "struct", "union"):
+    if kind.id not in NESTED:
         return "VARCHAR"
-    parts = [(name, part) for name, part in kind.children if name != "size"] if kind.id == "array" else kind.children
+    parts = [(name, part) for name, part in kind.children if kind.id != "array" or name != "size"]
     texts = [_as_text(part) for _, part in parts]
-    if not any(texts):
-        return None if parts else "VARCHAR"
-    cast = [text or str(part) for text, (_, part) in zip(texts, parts, strict=True)]
+    if any(texts):
+        return _nested(kind, [(name, text or str(part)) for text, (name, part) in zip(texts, parts, strict=True)])
+    return None if parts else "VARCHAR"
+
+
+def _nested(kind: Any, parts: list[tuple[str, str]]) -> str:
+    """Return a type that holds others, with their types as they are to be cast."""
     if kind.id == "map":
-        return f"MAP({', '.join(cast)})"
+        return f"MAP({', '.join(part for _, part in parts)})"
     if kind.id in ("struct", "union"):
-        members = [f"{quoted(name)} {text}" for (name, _), text in zip(parts, cast, strict=True) if name]
+        members = [f"{quoted(name)} {part}" for name, part in parts if name]
         return f"{kind.id}({', '.join(members)})"
-    return f"{cast[0]}[{dict(kind.children)['size'] if kind.id == 'array' else ''}]"
+    return f"{parts[0][1]}[{dict(kind.children)['size'] if kind.id == 'array' else ''}]"
 
 
 def quoted(name: str) -> str:
@@ -158,23 +164,33 @@ def render(result: Result, form: str, width: int | None = None) -> str:
         names = _distinct(result.columns)
         return encode([dict(zip(names, map(_plain, row), strict=True)) for row in result.rows])
     if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows([_text(value) for value in row] for row in result.rows)
-        return text.getvalue().rstrip("\n")
+        return _csv(result)
     rows = result.rows if form == "markdown" else result.rows[:MOST_ROWS]
     cells = [[printable(_text(value)) for value in row] for row in rows]
-    numeric = [
-        bool(rows) and all(isinstance(row[place], (int, float, Decimal, type(None))) for row in rows)
-        for place in range(len(result.columns))
-    ]
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(result.columns)
+    numeric = [bool(column) and all(map(_is_number, column)) for column in columns]
     names = [printable(name) for name in result.columns]
     if form == "markdown":
-        rule = ["--:" if number else "---" for number in numeric]
-        lines = [[cell.replace("|", "\\|") for cell in line] for line in (names, rule, *cells)]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return _markdown(names, cells, numeric)
     return _table(names, cells, numeric, width, len(result.rows))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, Decimal, type(None)))
+
+
+def _csv(result: Result) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows([_text(value) for value in row] for row in result.rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _markdown(names: list[str], cells: list[list[str]], numeric: Sequence[bool]) -> str:
+    rule = ["--:" if number else "---" for number in numeric]
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (names, rule, *cells)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _distinct(names: list[str]) -> list[str]:

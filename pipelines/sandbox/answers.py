@@ -114,14 +114,7 @@ class Answers(Moods):
         return {"input": self._world.input(row)} | self._world.render(row)
 
     def _page(self, query: dict[str, str], caller: int, fault: Fault | None) -> Job:
-        one_of(query, "status", STATUSES)
-        one_of(query, "scope", ("user", "team"))
-        one_of(query, "include_models", ("true", "false"))
-        limit = query.get("limit", "20")
-        if not re.fullmatch(r"[0-9]{1,9}", limit, re.ASCII) or not 1 <= int(limit) <= 100:
-            raise invalid("limit", "Must be an integer from 1 to 100")
-        if "search" in query and not UUID.fullmatch(query["search"]):
-            raise invalid("search", "Invalid uuid")
+        size = _size(query)
         asked = self._cursor(query["cursor"]) if "cursor" in query else None
         if query.get("scope") == "team" and caller != MINE:
             raise Refused(403, "Only team admins can list the team's jobs")
@@ -130,7 +123,6 @@ class Answers(Moods):
         if not self.ignore_filters:
             narrowed = Filter(owner, query.get("status"), query.get("model"), query.get("search"))
         narrowed, after, offset = self._behind(narrowed, asked)
-        size = int(limit)
         rows = self._slice(narrowed, after, offset, size + 1)
         more, rows = len(rows) > size, rows[:size]
         last = self._world.position(rows[-1]) if rows else after
@@ -148,6 +140,19 @@ class Answers(Moods):
         if cursor is None or cursor.epoch != self._epoch:
             raise invalid("cursor", "Invalid cursor")
         return cursor
+
+
+def _size(query: dict[str, str]) -> int:
+    """The size of the page; Refused where a parameter is not as documented."""
+    one_of(query, "status", STATUSES)
+    one_of(query, "scope", ("user", "team"))
+    one_of(query, "include_models", ("true", "false"))
+    limit = query.get("limit", "20")
+    if not re.fullmatch(r"[0-9]{1,9}", limit, re.ASCII) or not 1 <= int(limit) <= 100:
+        raise invalid("limit", "Must be an integer from 1 to 100")
+    if "search" in query and not UUID.fullmatch(query["search"]):
+        raise invalid("search", "Invalid uuid")
+    return int(limit)
 
 
 def _uuid(name: str) -> str:

@@ -151,16 +151,21 @@ class Moods:
         elif kind == "empty_end":
             page |= {"jobs": [], "nextCursor": None, "hasMore": False}
         elif kind == "early_end" and not here.filter.search:  # a search has no end to come too early
-            before = fault.options["before"]
-            if before is None:
-                page |= {"nextCursor": None, "hasMore": False}
-            elif hidden := sum(self._world.created[row] < milliseconds(before) for row in rows):
-                page |= {"jobs": jobs[: len(jobs) - hidden], "nextCursor": None, "hasMore": False}
+            self._end_early(page, rows, fault.options["before"])
         elif kind == "oversize" and size > fault.options["limit"]:
-            ids = [self._world.id(row) for row in rows]
-            big = ids[:1] if fault.options["job"] is None else [fault.options["job"]]
-            for i in (ids.index(each) for each in big if each in ids):
-                jobs[i] = self._world.render(rows[i]) | {"error": "A" * OVERSIZE_BYTES}
+            self._swell(page, rows, fault.options["job"])
+
+    def _end_early(self, page: Job, rows: list[int], before: datetime | None) -> None:
+        """End the list with this page, or above the jobs that were created before a time."""
+        hidden = 0 if before is None else sum(self._world.created[row] < milliseconds(before) for row in rows)
+        if before is None or hidden:
+            page |= {"jobs": page["jobs"][: len(rows) - hidden], "nextCursor": None, "hasMore": False}
+
+    def _swell(self, page: Job, rows: list[int], job: str | None) -> None:
+        """Make one job of the page enormous: the named one, if it is there, or the first."""
+        for place, row in enumerate(rows):
+            if self._world.id(row) == job or (job is None and not place):
+                page["jobs"][place] = self._world.render(row) | {"error": "A" * OVERSIZE_BYTES}
 
     def _back(self, here: Cursor, jobs: int) -> Cursor:
         """The cursor to so many jobs before a place: the one that led there, where pages were full."""
