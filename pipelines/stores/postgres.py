@@ -234,72 +234,7 @@ class PostgresStore(SqlStore):
 
         Returns a note for each of the user's own that Postgres does not take.
         """
-        timezone = self.settings.timezone
-        found = dict(
-            self.query(
-                "select relname, obj_description(oid, 'pg_class') from pg_class "
-                "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
-            )
-        )
-        # Others may have views here; those that were made here are known by their comments.
-        made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
-        others, comments = found.keys() - made.keys(), views.comments
-        statements = {
-            view.name: [
-                f"create or replace view reports.{view.name} as {views.queries[view.name]}",
-                *reports.describe(view, comments[view.name]),
-            ]
-            for view in views.views
-        }
-        ours = [view.name for view in views.views if not view.own]
-        if any(made.get(name) != comments[name] for name in ours):
-            made = self._make_ours([text for name in ours for text in statements[name]], {*ours, *made}, made, timezone)
-        notes = []
-        for name in sorted(made.keys() - comments.keys()):
-            notes.extend(self._drop_view(name))
-        for view in views.views:
-            if view.own and made.get(view.name) != comments[view.name]:
-                notes.extend(self._make_own(view, statements[view.name], view.name in others))
-        return notes
-
-    def _make_ours(self, statements: list[str], names: set[str], made: dict[str, str], timezone: str) -> dict[str, str]:
-        """Make our views, all or nothing, and return which others still stand."""
-        try:
-            self._all_or_nothing(statements)
-        except PostgresError as problem:  # their columns have changed
-            if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
-                raise ConfigurationError(f"reports.timezone = {timezone!r}: {problem}") from None
-            every = ", ".join(f"reports.{name}" for name in sorted(names))
-            self._all_or_nothing([f"drop view if exists {every}", *statements])
-            return {}
-        return made
-
-    def _make_own(self, view: reports.View, statements: list[str], others: bool) -> list[str]:
-        """Make a view of the user's own, or return a note why it is left out."""
-        if others:
-            return [reports.left_out(reports.mistake(view, f"somebody else has a view {view.name} in {self.place}"))]
-        with contextlib.suppress(ApiframeWarehouseError):
-            self._all_or_nothing(statements)
-            return []
-        create, *comments = statements
-        try:  # its columns may have changed
-            self._all_or_nothing([f"drop view if exists reports.{view.name}; {create}", *comments])
-        except ApiframeWarehouseError as problem:
-            told = reports.mistake(view, str(problem.__cause__ or problem))
-            return [reports.left_out(told), *self._drop_view(view.name)]
-        return []
-
-    def _drop_view(self, name: str) -> list[str]:
-        """Drop a view that is no longer wanted, unless somebody else's needs it."""
-        try:
-            self.query(f"drop view if exists reports.{name}")
-        except ApiframeWarehouseError as problem:
-            return [f"the view reports.{name} stays as it was: {problem}"]
-        return []
-
-    def _all_or_nothing(self, statements: list[str]) -> None:
-        with self.transaction():
-            self.query(";\n".join(statements))
+        return _Views(self, views).make()
 
     def publish(self) -> None:
         """Do nothing: what was loaded is served."""
@@ -307,6 +242,83 @@ class PostgresStore(SqlStore):
     def size_bytes(self, connection: Any) -> int:
         """Return the size of the jobs with their indexes."""
         return int(connection.execute(f"select pg_total_relation_size('{SCHEMA}.jobs')").fetchall()[0][0])
+
+
+class _Views:
+    """The views of schema `reports`, among which others may have theirs: ours are known by their comments."""
+
+    def __init__(self, store: PostgresStore, wanted: reports.Definitions) -> None:
+        self._store = store
+        self._wanted = wanted
+        self._comments = wanted.comments
+        found = dict(
+            store.query(
+                "select relname, obj_description(oid, 'pg_class') from pg_class "
+                "where relnamespace = 'reports'::regnamespace and relkind = 'v'"
+            )
+        )
+        self._made = {name: comment for name, comment in found.items() if re.search(reports.MADE, comment or "")}
+        self._others = found.keys() - self._made.keys()
+
+    def make(self) -> list[str]:
+        """Make those that do not stand yet; returns a note for each that had to be left out, or left as it was."""
+        wanted, comments = self._wanted.views, self._comments
+        if any(self._made.get(view.name) != comments[view.name] for view in wanted if not view.own):
+            self._make_ours()
+        notes = []
+        for name in sorted(self._made.keys() - comments.keys()):
+            notes.extend(self._drop(name))
+        for view in wanted:
+            if view.own and self._made.get(view.name) != comments[view.name]:
+                notes.extend(self._make_own(view))
+        return notes
+
+    def _statements(self, view: reports.View) -> list[str]:
+        create = f"create or replace view reports.{view.name} as {self._wanted.queries[view.name]}"
+        return [create, *reports.describe(view, self._comments[view.name])]
+
+    def _make_ours(self) -> None:
+        """Make our views, all or nothing."""
+        ours = [view for view in self._wanted.views if not view.own]
+        statements = [text for view in ours for text in self._statements(view)]
+        try:
+            self._all_or_nothing(statements)
+        except PostgresError as problem:  # their columns have changed
+            if isinstance(problem.__cause__, psycopg2.errors.InvalidParameterValue):
+                zone = self._store.settings.timezone
+                raise ConfigurationError(f"reports.timezone = {zone!r}: {problem}") from None
+            names = sorted({*(view.name for view in ours), *self._made})
+            every = ", ".join(f"reports.{name}" for name in names)
+            self._all_or_nothing([f"drop view if exists {every}", *statements])
+            self._made = {}
+
+    def _make_own(self, view: reports.View) -> list[str]:
+        """Make a view of the user's own, or return a note why it is left out."""
+        if view.name in self._others:
+            problem = f"somebody else has a view {view.name} in {self._store.place}"
+            return [reports.left_out(reports.mistake(view, problem))]
+        create, *comments = self._statements(view)
+        with contextlib.suppress(ApiframeWarehouseError):
+            self._all_or_nothing([create, *comments])
+            return []
+        try:  # its columns may have changed
+            self._all_or_nothing([f"drop view if exists reports.{view.name}; {create}", *comments])
+        except ApiframeWarehouseError as problem:
+            told = reports.mistake(view, str(problem.__cause__ or problem))
+            return [reports.left_out(told), *self._drop(view.name)]
+        return []
+
+    def _drop(self, name: str) -> list[str]:
+        """Drop a view that is no longer wanted, unless somebody else's needs it."""
+        try:
+            self._store.query(f"drop view if exists reports.{name}")
+        except ApiframeWarehouseError as problem:
+            return [f"the view reports.{name} stays as it was: {problem}"]
+        return []
+
+    def _all_or_nothing(self, statements: list[str]) -> None:
+        with self._store.transaction():
+            self._store.query(";\n".join(statements))
 
 
 def _unfit(row: Row) -> bool:
