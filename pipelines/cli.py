@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -58,9 +60,6 @@ def main() -> None:
         hint = f" (see {context.command_path} --help)" if context else ""
         code = _fail(problem.format_message().replace("\n", " ") + hint, 2, debug)
     except (KeyboardInterrupt, click.Abort):
-        # Under `python -m`, Python dies by SIGINT where the interrupt came while some import ran code given as text;
-        # running such code once more makes it forget.
-        exec("")  # noqa: S102
         code = _fail("interrupted; nothing is lost, run it again", 1, debug)
     except BrokenPipeError:  # the reader of a pipe has gone; nothing more to say, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,8 +90,11 @@ def _fail(message: str, code: int, debug: bool) -> int:
 def _open_streams() -> None:
     """Put something in the place of streams that the caller closed: the next file opened would be taken for them."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
+        elif mode == "w" and stream.isatty():
+            stream.reconfigure(errors="replace")  # a terminal may not have every letter; a file gets all or an error
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -101,7 +103,10 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 class _Examples(click.Command):
-    """A command whose help ends with examples."""
+    """A command whose help ends with examples. What begins with dashes and a blank is SQL's comment, and no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {text}" if re.match(r"--\s", text) else text for text in args])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -122,12 +127,19 @@ def _command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.
     return decorate
 
 
+def _versions(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked:
+        names = ("apiframe-warehouse", "dlt", "duckdb")
+        click.echo(", ".join(f"{name} {metadata.version(name)}" for name in names))
+        context.exit()
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="apiframe-warehouse")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_versions, help="Show versions.")
 def cli() -> None:
     """Apiframe generation jobs in a DuckDB warehouse: what was spent, on what, and what failed.
 
@@ -204,35 +216,43 @@ def status_command(as_json: bool) -> None:
     help="Default: a table on a terminal, csv in a pipe.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def query_command(sql: str | None, file: str | None, form: str | None, as_json: bool) -> None:
+@click.option("--csv-safe", is_flag=True, help="As csv, an apostrophe before what a spreadsheet takes for a formula.")
+@click.option("--views", is_flag=True, help="List views and tables with their columns, and what they mean.")
+def query_command(
+    sql: str | None, file: str | None, form: str | None, as_json: bool, csv_safe: bool, views: bool
+) -> None:
     """Run SQL on the warehouse, read-only.
 
     SQL is the statement, or - to read it from standard input.
 
     A select may read files of your own (from 'budget.csv', read_parquet(...)); every other statement reads the
     warehouse alone. None writes a file, attaches a database, loads an extension, or sets more than a variable and the
-    TimeZone. On Postgres it is one statement that gives rows.
+    TimeZone. On Postgres it is one statement that gives rows. Names need no schema: from daily_spend.
     """
-    from pipelines import query
+    from pipelines import query, results
     from pipelines.stores import connect
 
-    if (sql is None) == (file is None):
-        raise click.UsageError("give the SQL, or --file FILE")
+    if [sql is not None, file is not None, views].count(True) != 1:
+        raise click.UsageError("give the SQL, --file FILE or --views")
     if file is not None or sql == "-":
         try:
             with click.open_file(file or "-", encoding="utf-8") as opened:
                 sql = opened.read()
         except (OSError, UnicodeDecodeError) as problem:
             raise ConfigurationError(f"cannot read {file or 'standard input'}: {problem}") from None
-    connection = connect(settings.load())
-    try:
-        result = query.run(connection, sql or "")
-    finally:
-        connection.close()
+    chosen = settings.load()
+    with contextlib.closing(connect(chosen)) as connection:
+        if views:
+            result = query.described(connection, chosen)
+        else:
+            result = query.run(connection, (sql or "").removeprefix("\ufeff"))
     terminal = sys.stdout.isatty()
-    form = "json" if as_json else form or ("table" if terminal else "csv")
+    form = "json" if as_json else "csv" if csv_safe else form or ("table" if terminal else "csv")
     width = shutil.get_terminal_size().columns if terminal else None
-    _echo(query.render(result, form, width))
+    if views and form == "table":
+        _echo(results.outline(result, width or 100))
+    else:
+        _echo(results.render(result, form, width, csv_safe=csv_safe))
 
 
 @_command(

@@ -1,26 +1,19 @@
-"""Ad-hoc SQL on the published file, read-only, rendered for people and programs.
+"""Ad-hoc SQL on the warehouse, read-only; every value comes as it is. How it is shown is `results`'s matter."""
 
-Values are hostile text: what goes to a terminal has no control characters. Credits stay decimals.
-"""
-
-import csv
-import io
-import math
-from collections.abc import Iterable, Sequence
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
-import orjson
 import pyarrow as pa
 
+from pipelines import reports
 from pipelines.errors import ConfigurationError
-from pipelines.exact import encode, printable
-
-MOST_ROWS = 200  # of a table for people; the other formats have all
-NARROWEST = 4
+from pipelines.results import Result
+from pipelines.settings import Settings
+from pipelines.tables import SCHEMA, tables
 
 #: What a statement may set: everything else could write, or let another statement write.
 CHANGEABLE = ("TimeZone", "Calendar", "enable_external_access")
@@ -42,17 +35,11 @@ WITHIN = {
 }
 
 
-class Result(NamedTuple):
-    """Column names and rows of Python values."""
-
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
-
-
 def run(connection: Any, sql: str) -> Result:
     """Run SQL that only reads and return what the last statement gives, every value exact.
 
-    From then on the connection can write to no file. Raises ConfigurationError with the database's own words.
+    Views and tables need no schema: `from daily_spend`, the view where both have the name. From then on the connection
+    can write to no file. Raises ConfigurationError with the database's own words.
     """
 
     def read() -> Result:
@@ -75,7 +62,26 @@ def run(connection: Any, sql: str) -> Result:
         reason = str(problem).strip().splitlines()[0]
         raise ConfigurationError(f"query: it only reads, and files only in a select ({reason})") from None
     except duckdb.Error as problem:
-        raise ConfigurationError(f"query: {str(problem).strip().splitlines()[0]}") from None
+        raise ConfigurationError(f"query: {_told(problem)}") from None
+
+
+def _told(problem: duckdb.Error) -> str:
+    """Return what DuckDB says on one line: the fault, and what it guesses was meant."""
+    return " ".join(str(problem).strip().split("\n\n", 1)[0].splitlines())
+
+
+def described(connection: Any, chosen: Settings) -> Result:
+    """Return every view and table with its columns and what they mean: of the whole the column is null."""
+    views = reports.configured(chosen, reports.engine_of(connection)).views
+    rows = [
+        (f"reports.{view.name}", column, text)
+        for view in views
+        for column, text in [(None, view.description), *view.columns.items()]
+    ]
+    for table in tables().values():
+        rows.append((f"{SCHEMA}.{table.name}", None, table.sentence))
+        rows += [(f"{SCHEMA}.{table.name}", column.name, column.comment) for column in table.columns]
+    return Result(["name", "column", "meaning"], rows)
 
 
 def _only_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -87,6 +93,8 @@ def _only_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """
     locked = "select current_setting('lock_configuration')"
     if not connection.execute(locked).fetchall()[0][0]:
+        with contextlib.suppress(duckdb.Error):  # where a schema is missing, names need theirs
+            connection.execute(f"set search_path = 'reports,{SCHEMA}'")
         connection.execute(
             "set allow_persistent_secrets = false; set autoload_known_extensions = false; "
             f"set allowed_configs = {list(CHANGEABLE)}; set lock_configuration = true"
@@ -156,111 +164,3 @@ def _span(value: Any) -> Any:
         if isinstance(value, pa.MonthDayNano)
         else value
     )
-
-
-def render(result: Result, form: str, width: int | None = None) -> str:
-    """Return a result as text. `form` is table, csv, json or markdown; `width` the columns of the terminal."""
-    if form == "json":
-        names = _distinct(result.columns)
-        return encode([dict(zip(names, map(_plain, row), strict=True)) for row in result.rows])
-    if form == "csv":
-        return _csv(result)
-    rows = result.rows if form == "markdown" else result.rows[:MOST_ROWS]
-    cells = [[printable(_text(value)) for value in row] for row in rows]
-    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(result.columns)
-    numeric = [bool(column) and all(map(_is_number, column)) for column in columns]
-    names = [printable(name) for name in result.columns]
-    if form == "markdown":
-        return _markdown(names, cells, numeric)
-    return _table(names, cells, numeric, width, len(result.rows))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, Decimal, type(None)))
-
-
-def _csv(result: Result) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows([_text(value) for value in row] for row in result.rows)
-    return text.getvalue().rstrip("\n")
-
-
-def _markdown(names: list[str], cells: list[list[str]], numeric: Sequence[bool]) -> str:
-    rule = ["--:" if number else "---" for number in numeric]
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (names, rule, *cells)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Number repeated names (id, id_1), as a join gives them: an object has each key once."""
-    distinct: dict[str, None] = {}
-    for name in names:
-        unused, number = name, 0
-        while unused in distinct or (number and unused in names):
-            number += 1
-            unused = f"{name}_{number}"
-        distinct[unused] = None
-    return list(distinct)
-
-
-def _table(names: list[str], cells: list[list[str]], numeric: Sequence[bool], width: int | None, rows: int) -> str:
-    widths = [max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(names)]
-    if width is not None:
-        while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
-            widths[widths.index(max(widths))] -= 1
-    lines = [names, ["-" * width for width in widths], *cells]
-    text = [
-        "  ".join(
-            _fit(cell, size).rjust(size) if number else _fit(cell, size).ljust(size)
-            for cell, size, number in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
-    if rows > len(cells):
-        text.append(f"… {rows - len(cells):,} more rows (--format csv has all {rows:,})")
-    return "\n".join(text)
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Decimal) and value.is_finite():
-        text = format(value, "f")  # normalize() would round to 28 digits
-        return text.partition(".")[0] if value == value.to_integral_value() else text
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec=_precision(value))
-    if isinstance(value, (dict, list)):
-        return encode(_plain(value))
-    return str(value)
-
-
-def _precision(value: datetime) -> str:
-    """Milliseconds are what the API has; finer times, like those of syncs, are not cut."""
-    return "auto" if value.microsecond % 1000 else "milliseconds" if value.microsecond else "seconds"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: decimals as exact numbers, times as ISO text."""
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return Decimal(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)  # JSON has no such numbers
-    if isinstance(value, Decimal):
-        return value if value.is_finite() else str(value)
-    if value is None or isinstance(value, (str, int, bool, orjson.Fragment)):
-        return value
-    return str(value) if not isinstance(value, timedelta) else value.total_seconds()

@@ -484,6 +484,12 @@ def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environ
     assert run("query", f"select {'7' * 38}::decimal(38, 0) as x").stdout == f"x\n{'7' * 38}\n"
     Path("q.sql").write_text("select count(*) as n from apiframe.jobs")
     assert run("query", "--file", "q.sql").stdout == "n\n130\n"
+    assert run("query", "-- what is it?\nselect 42 as x").stdout == "x\n42\n"
+    assert run("query", "-", stdin="\ufeffselect 42 as x").stdout == "x\n42\n"
+    assert run("query", "--csv-safe", "select '=x' as x").stdout == "x\n'=x\n"
+    described = run("query", "--views").stdout.splitlines()
+    assert described[0] == "name,column,meaning"
+    assert {line.split(",")[0] for line in described} > {"reports.jobs", "apiframe.jobs", "reports.daily_spend"}
     code, written = on_a_terminal(environment, "query", "select 7 as x")
     assert (code, written.split()) == (0, ["x", "-", "7"])
 

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines import query
+from pipelines import query, results
 from pipelines.errors import ConfigurationError
 from pipelines.stores.duckdb import connect_readonly
 
@@ -34,9 +34,9 @@ def connection(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def value(connection: duckdb.DuckDBPyConnection, expression: str) -> tuple[str, Any]:
     """An expression's value as CSV has it, and as JSON has it."""
     result = query.run(connection, f"select {expression} as x")
-    text = list(csv.reader(io.StringIO(query.render(result, "csv"))))[1:]
+    text = list(csv.reader(io.StringIO(results.render(result, "csv"))))[1:]
     return (text[0][0] if text and text[0] else ""), json.loads(
-        query.render(result, "json"), parse_constant=pytest.fail, parse_float=str
+        results.render(result, "json"), parse_constant=pytest.fail, parse_float=str
     )[0]["x"]
 
 
@@ -93,8 +93,8 @@ def test_every_type_of_duckdb_and_its_extremes_come_as_duckdb_has_them(connectio
     source = f"(select * exclude ({', '.join(LARGE)}) from test_all_types())"
     result = query.run(connection, f"from {source}")
     for form in ("csv", "markdown", "table"):
-        assert query.render(result, form)
-    json.loads(query.render(result, "json"), parse_constant=pytest.fail)
+        assert results.render(result, form)
+    json.loads(results.render(result, "json"), parse_constant=pytest.fail)
     texts = connection.execute(f"select cast(columns(*) as varchar) from {source}").fetchall()
     nested = {"interval", "float", "double"} | {
         name for name, kind in zip(result.columns, connection.sql(f"from {source}").types, strict=True)
@@ -103,7 +103,7 @@ def test_every_type_of_duckdb_and_its_extremes_come_as_duckdb_has_them(connectio
     for found, expected in zip(result.rows, texts, strict=True):
         for name, own, theirs in zip(result.columns, found, expected, strict=True):
             if name not in nested:
-                text = query._text(own)
+                text = results._text(own)
                 assert (text.lower() == theirs.lower()) if theirs is not None else own is None, name
             else:
                 assert (own is None) == (theirs is None), name
@@ -186,3 +186,19 @@ def test_a_connection_that_has_read_a_file_can_still_not_write_one(
     with pytest.raises(ConfigurationError, match="it only reads"):
         query.run(connection, "copy apiframe.jobs to 'budget.csv'")
     assert (isolated / "budget.csv").read_text() == "a\n1\n"
+
+
+def test_a_name_needs_no_schema_and_a_view_comes_before_a_table(isolated: Path) -> None:
+    with duckdb.connect(str(isolated / "both.duckdb")) as connection:
+        connection.execute(
+            "create schema apiframe; create schema reports; create table apiframe.models as select 1 as m"
+        )
+        connection.execute("create table apiframe.jobs as select 1 as a; create view reports.jobs as select 2 as b")
+    with connect_readonly(isolated / "both.duckdb") as connection:
+        assert query.run(connection, "from jobs") == results.Result(["b"], [(2,)])
+        assert query.run(connection, "from models").columns == ["m"]
+        assert query.run(connection, "from apiframe.jobs").columns == ["a"]
+        with pytest.raises(ConfigurationError, match=r'no.* exist! Did you mean "models"\?$'):
+            query.run(connection, "from model_")
+        with pytest.raises(ConfigurationError, match=r'not found in FROM clause! Candidate bindings: "m"$'):
+            query.run(connection, "select mm from models")
