@@ -264,33 +264,65 @@ def query_command(
 @click.option("--days", type=click.IntRange(1, 3660), help="The last so many days, today included.  [default: 30]")
 @click.option("--from", "first", metavar="DATE", help="The first day.")
 @click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
-@click.option("--output", type=click.Path(dir_okay=False), help="[default: report.html beside the warehouse]")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="-: standard output.  [default: report.html beside the warehouse]",
+)
 @json_option
 def report_command(days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
     from zoneinfo import ZoneInfo
 
-    from pipelines.report import write_report
+    from pipelines.report import made, write_report
     from pipelines.stores import connect
 
     chosen = settings.load()
     if days is not None and first is not None:
         raise click.UsageError("give --days or --from, not both")
+    if output == "-" and as_json:
+        raise click.UsageError("give --json or --output -, not both")
     now = datetime.now(UTC)
     last_day = _day(last) if last else now.astimezone(ZoneInfo(chosen.timezone)).date()
     first_day = _day(first) if first else last_day - timedelta(days=(days or 30) - 1)
     if first_day > last_day:
         raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
     target = Path(output) if output else chosen.path.with_name("report.html")
-    connection = connect(chosen)
-    try:
+    with contextlib.closing(connect(chosen)) as connection:
+        if output == "-":
+            click.echo(made(connection, first_day, last_day, chosen.timezone, now)[0], nl=False)
+            return
         headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
-    finally:
-        connection.close()
     if as_json:
         _print_json({"path": str(target), **headline})
     else:
         click.echo(f"{first_day} to {last_day}: {target}")
+
+
+@_command(
+    "export",
+    "apiframe-warehouse export monthly_spend --to spend.csv",
+    "apiframe-warehouse export jobs --to jobs.parquet",
+    "apiframe-warehouse export apiframe.job_changes --to changes.json",
+)
+@click.argument("name")
+@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file.")
+@json_option
+def export_command(name: str, target: Path, as_json: bool) -> None:
+    """Write a view or a table to a file that ends in .parquet, .csv or .json; every value is exact.
+
+    NAME is a view of reports, or a table by its full name; query --views lists both.
+    """
+    from pipelines.export import export
+    from pipelines.stores import connect
+
+    chosen = settings.load()
+    with contextlib.closing(connect(chosen)) as connection:
+        rows = export(connection, chosen, name, target)
+    if as_json:
+        _print_json({"path": str(target), "rows": rows})
+    else:
+        click.echo(f"{counted(rows, 'row')}: {target}")
 
 
 @_command(

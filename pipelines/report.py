@@ -4,9 +4,6 @@ Everything in it comes from the views, of a period and the one before. What is o
 `pipelines.pages`; report.html is the frame around them, and escapes their text, which is other people's words.
 """
 
-import os
-import tempfile
-from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -17,7 +14,7 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines import charts, pages
+from pipelines import charts, files, pages
 from pipelines.charts import Picture
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.pages import Asked, Section
@@ -42,6 +39,15 @@ def write_report(
     The file appears whole or not at all, readable for its owner alone. Raises ApiframeWarehouseError where
     there is nothing to report or nowhere to write it.
     """
+    page, headline = made(connection, first_day, last_day, timezone, now)
+    files.replace(target, lambda file: file.write_text(page, encoding="utf-8", errors="replace"))
+    return headline
+
+
+def made(
+    connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date, timezone: str, now: datetime
+) -> tuple[str, dict[str, Any]]:
+    """Return the page, and its headline figures."""
     if last_day < first_day:
         raise ConfigurationError(f"the report ends on {last_day}, before it begins on {first_day}")
     period = Period(first_day, last_day, timezone)
@@ -54,8 +60,7 @@ def write_report(
         raise ApiframeWarehouseError(
             f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {covered.newest}"
         )
-    _write(target, _page(connection, asked))
-    return {
+    return _page(connection, asked), {
         "first_day": first_day.isoformat(),
         "last_day": last_day.isoformat(),
         "timezone": timezone,
@@ -122,19 +127,3 @@ def _figure(value: Any) -> int | float | Decimal | None:
     if isinstance(value, Decimal):
         return value
     return int(value) if value == int(value) else float(value)
-
-
-def _write(target: Path, page: str) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(page)
-            Path(draft).replace(target)
-        except BaseException:
-            with suppress(OSError):
-                Path(draft).unlink()
-            raise
-    except OSError as problem:
-        raise ApiframeWarehouseError(f"cannot write {target}: {problem.strerror}") from None

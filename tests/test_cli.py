@@ -118,7 +118,9 @@ def imported(run: Run, environment: dict[str, str], *arguments: str) -> set[str]
     return found
 
 
-@pytest.mark.parametrize("command", [[], ["sync"], ["status"], ["query"], ["report"], ["check"], ["demo"], ["sandbox"]])
+@pytest.mark.parametrize(
+    "command", [[], ["sync"], ["status"], ["query"], ["report"], ["export"], ["check"], ["demo"], ["sandbox"]]
+)
 def test_help_imports_nothing_heavy_and_has_examples(run: Run, environment: dict[str, str], command: list[str]) -> None:
     heavy = {"dlt", "duckdb", "pandas", "pyarrow", "altair", "requests"}
     assert imported(run, environment, *command, "--help") & heavy == set()
@@ -492,6 +494,20 @@ def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environ
     assert {line.split(",")[0] for line in described} > {"reports.jobs", "apiframe.jobs", "reports.daily_spend"}
     code, written = on_a_terminal(environment, "query", "select 7 as x")
     assert (code, written.split()) == (0, ["x", "-", "7"])
+
+
+@pytest.mark.usefixtures("synced")
+def test_what_report_and_notebooks_show_can_be_taken_along(run: Run) -> None:
+    assert run("export", "daily_spend", "--to", "spend.csv").stdout.endswith("rows: spend.csv\n")
+    assert json.loads(run("export", "jobs", "--to", "jobs.parquet", "--json").stdout) == {
+        "path": "jobs.parquet",
+        "rows": 130,
+    }
+    one_line(run("export", "daily_spnd", "--to", "spend.csv"), 2)
+    page = run("report", "--output", "-").stdout
+    assert page.startswith("<!doctype html>")
+    assert not Path("-").exists()
+    one_line(run("report", "--output", "-", "--json"), 2)
 
 
 @pytest.mark.usefixtures("synced")
