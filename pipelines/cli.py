@@ -229,7 +229,7 @@ def query_command(
     warehouse alone. None writes a file, attaches a database, loads an extension, or sets more than a variable and the
     TimeZone. On Postgres it is one statement that gives rows. Names need no schema: from daily_spend.
     """
-    from pipelines import query, results
+    from pipelines import query, rendering
     from pipelines.stores import connect
 
     if [sql is not None, file is not None, views].count(True) != 1:
@@ -250,9 +250,9 @@ def query_command(
     form = "json" if as_json else "csv" if csv_safe else form or ("table" if terminal else "csv")
     width = shutil.get_terminal_size().columns if terminal else None
     if views and form == "table":
-        _echo(results.outline(result, width or 100))
+        _echo(rendering.outline(result, width or 100))
     else:
-        _echo(results.render(result, form, width, csv_safe=csv_safe))
+        _echo(rendering.render(result, form, width, csv_safe=csv_safe))
 
 
 @_command(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipelines import query, results, settings
+from pipelines import query, rendering, settings
 from pipelines.report import write_report
 from pipelines.sandbox import Sandbox
 from pipelines.stores.duckdb import connect_readonly
@@ -57,7 +57,7 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
             show(sync(chosen, on_page=shown))
     with contextlib.closing(connect_readonly(path)) as connection:
         for title, sql in QUESTIONS.items():
-            click.echo(f"\n{title}\n" + results.render(query.run(connection, sql), "table", 100))
+            click.echo(f"\n{title}\n" + rendering.render(query.run(connection, sql), "table", 100))
         page = path.with_suffix(".html")
         write_report(connection, page, (now - timedelta(days=29)).date(), now.date(), "UTC", datetime.now(UTC))
     click.echo(

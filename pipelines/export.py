@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import files, query, reports, results
+from pipelines import files, query, rendering, reports
 from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.tables import SCHEMA, tables
@@ -49,7 +49,7 @@ def _parquet(connection: Any, place: str, file: Path) -> int:
 def _text(form: str) -> Callable[[Any, str, Path], int]:
     def write(connection: Any, place: str, file: Path) -> int:
         found = query.run(connection, f"select * from {place}")
-        file.write_text(results.render(found, form) + "\n", encoding="utf-8")
+        file.write_text(rendering.render(found, form) + "\n", encoding="utf-8")
         return len(found.rows)
 
     return write

@@ -1,4 +1,4 @@
-"""Ad-hoc SQL on the warehouse, read-only; every value comes as it is. How it is shown is `results`'s matter."""
+"""Ad-hoc SQL on the warehouse, read-only; every value comes as it is. How it is shown is the matter of `rendering`."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines import reports
 from pipelines.errors import ConfigurationError
-from pipelines.results import Result
+from pipelines.rendering import Result
 from pipelines.settings import Settings
 from pipelines.tables import SCHEMA, tables
 

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines import query, results
+from pipelines import query, rendering
 from pipelines.errors import ConfigurationError
 from pipelines.stores.duckdb import connect_readonly
 
@@ -34,9 +34,9 @@ def connection(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def value(connection: duckdb.DuckDBPyConnection, expression: str) -> tuple[str, Any]:
     """An expression's value as CSV has it, and as JSON has it."""
     result = query.run(connection, f"select {expression} as x")
-    text = list(csv.reader(io.StringIO(results.render(result, "csv"))))[1:]
+    text = list(csv.reader(io.StringIO(rendering.render(result, "csv"))))[1:]
     return (text[0][0] if text and text[0] else ""), json.loads(
-        results.render(result, "json"), parse_constant=pytest.fail, parse_float=str
+        rendering.render(result, "json"), parse_constant=pytest.fail, parse_float=str
     )[0]["x"]
 
 
@@ -93,8 +93,8 @@ def test_every_type_of_duckdb_and_its_extremes_come_as_duckdb_has_them(connectio
     source = f"(select * exclude ({', '.join(LARGE)}) from test_all_types())"
     result = query.run(connection, f"from {source}")
     for form in ("csv", "markdown", "table"):
-        assert results.render(result, form)
-    json.loads(results.render(result, "json"), parse_constant=pytest.fail)
+        assert rendering.render(result, form)
+    json.loads(rendering.render(result, "json"), parse_constant=pytest.fail)
     texts = connection.execute(f"select cast(columns(*) as varchar) from {source}").fetchall()
     nested = {"interval", "float", "double"} | {
         name for name, kind in zip(result.columns, connection.sql(f"from {source}").types, strict=True)
@@ -103,7 +103,7 @@ def test_every_type_of_duckdb_and_its_extremes_come_as_duckdb_has_them(connectio
     for found, expected in zip(result.rows, texts, strict=True):
         for name, own, theirs in zip(result.columns, found, expected, strict=True):
             if name not in nested:
-                text = results._text(own)
+                text = rendering._text(own)
                 assert (text.lower() == theirs.lower()) if theirs is not None else own is None, name
             else:
                 assert (own is None) == (theirs is None), name
@@ -195,7 +195,7 @@ def test_a_name_needs_no_schema_and_a_view_comes_before_a_table(isolated: Path) 
         )
         connection.execute("create table apiframe.jobs as select 1 as a; create view reports.jobs as select 2 as b")
     with connect_readonly(isolated / "both.duckdb") as connection:
-        assert query.run(connection, "from jobs") == results.Result(["b"], [(2,)])
+        assert query.run(connection, "from jobs") == rendering.Result(["b"], [(2,)])
         assert query.run(connection, "from models").columns == ["m"]
         assert query.run(connection, "from apiframe.jobs").columns == ["a"]
         with pytest.raises(ConfigurationError, match=r'no.* exist! Did you mean "models"\?$'):

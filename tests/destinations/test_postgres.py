@@ -18,7 +18,7 @@ from dlt.common.destination.exceptions import DestinationTransientException
 from dlt.destinations.impl.postgres.postgres import PostgresCsvCopyJob
 from support import runs, stale, stored
 
-from pipelines import query, results, status
+from pipelines import query, rendering, status
 from pipelines.cli import cli
 from pipelines.errors import ApiframeWarehouseError, BusyError, ConfigurationError
 from pipelines.sandbox import Sandbox
@@ -344,9 +344,9 @@ def test_values_of_a_query_are_exact(server: Server, database: str) -> None:
     with Connection(server.address(database), "postgres", read_only=True) as connection:
         result = query.run(connection, "select " + ", ".join(expected))
         assert query.run(connection, "show timezone").rows == [("UTC",)]
-        assert query.run(connection, "select 1 as x where false") == results.Result(["x"], [])
-    assert [results._text(value) for value in result.rows[0]] == list(expected.values())
-    json.loads(results.render(result, "json"), parse_constant=pytest.fail)
+        assert query.run(connection, "select 1 as x where false") == rendering.Result(["x"], [])
+    assert [rendering._text(value) for value in result.rows[0]] == list(expected.values())
+    json.loads(rendering.render(result, "json"), parse_constant=pytest.fail)
 
 
 def test_a_reader_needs_rights_on_the_views_alone(

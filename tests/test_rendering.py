@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from pipelines.results import Result, outline, render
+from pipelines.rendering import Result, outline, render
 
 ROW = ("2026-11-28", "flux-2-pro-ultra-with-a-long-name", 0.0758293847, Decimal("1234.5600"), None)
 WIDE = Result(["day", "model", "failure_rate", "credits", "modality"], [ROW, ROW])
