@@ -334,6 +334,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     local_day(time): DATE on which the time falls in `timezone`
     seconds(start, end): DOUBLE, from start to end
     double(number): the number as DOUBLE
+    cost(amount, price): their exact product, for credits and sums of them
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
@@ -343,6 +344,8 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         # 2.5 times faster than the epoch of the difference
         "seconds": lambda start, end: f"extract(epoch from {end}) - extract(epoch from {start})",
         "double": partial(_cast, "double"),
+        # DuckDB multiplies within the wider of both types, and two of 18 digits would not fit.
+        "cost": lambda amount, price: f"{amount} * cast({price} as decimal(38, 10))",
         "failure_reason": partial(_failure_reason, rules),
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
@@ -372,6 +375,8 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             "seconds": lambda start, end: (
                 f"unix_micros({end}) / {exact('1e6')} - unix_micros({start}) / {exact('1e6')}"
             ),
+            # A product of more than 38 digits would be rounded.
+            "cost": lambda amount, price: f"cast({amount} as decimal(19, 4)) * cast({price} as decimal(18, 10))",
             "failure_reason": partial(_failure_reason, rules, quote=_spark_literal),
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),

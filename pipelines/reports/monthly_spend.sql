@@ -1,6 +1,8 @@
 -- One row per calendar month and model: the month the jobs were created.
 -- Question: where do the credits go, and how has that changed on the month before?
 -- A running month is compared, as far as it has come, with the whole month before: is_running marks it.
+-- cost is never of a part, nor of two currencies: it is null where jobs_without_price is above 0, and where the currency changed
+-- within the month (jobs_without_price is 0 then); reports.daily_spend has the days.
 -- Needs: reports.daily_spend
 -- Columns:
 --   month: first day of the month in reports.timezone
@@ -13,6 +15,9 @@
 --   credits_pending: credits of jobs that are still open
 --   credits_refund_due: credits among them that failed jobs cost still
 --   credits_refunded: credits that were seen to be given back
+--   cost: credits in money, exact; null where some of them have no price, or prices of two currencies
+--   currency: of the month's prices; null where there is none, or more than one
+--   jobs_without_price: jobs that cost credits on a day without a price
 --   jobs_cost_unknown: jobs whose cost is unknown, and that credits therefore lack
 --   assets: delivered files
 --   share: credits as a share of all credits of the month, 0 to 1
@@ -29,6 +34,11 @@ with monthly as (
         sum(credits_pending) as credits_pending,
         sum(credits_refund_due) as credits_refund_due,
         sum(credits_refunded) as credits_refunded,
+        case
+            when min(currency) = max(currency) and sum(jobs_without_price) = 0 then sum(cost)
+        end as cost,
+        case when min(currency) = max(currency) then max(currency) end as currency,
+        cast(sum(jobs_without_price) as bigint) as jobs_without_price,
         cast(sum(jobs_cost_unknown) as bigint) as jobs_cost_unknown,
         cast(sum(assets) as bigint) as assets
     from reports.daily_spend
@@ -46,6 +56,9 @@ select
     this.credits_pending,
     this.credits_refund_due,
     this.credits_refunded,
+    this.cost,
+    this.currency,
+    this.jobs_without_price,
     this.jobs_cost_unknown,
     this.assets,
     {double(this.credits)} / nullif({double(sum(this.credits) over (partition by this.month))}, 0) as share,

@@ -9,6 +9,8 @@
 --   model: model id; null where the API names none
 --   error: the API's error message
 --   credits: what it costs, as it was read last
+--   cost: the same in money, exact; null where prices.csv has no price for the day it was created
+--   currency: of that price
 --   age_s: seconds since created_at, to the moment of the query
 select
     id,
@@ -16,6 +18,8 @@ select
     model,
     error,
     credits,
+    cost,
+    currency,
     {seconds(created_at, now())} as age_s
 from reports.jobs
 where credits_refund_due > 0

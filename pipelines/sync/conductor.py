@@ -71,6 +71,9 @@ def sync(
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
         views = store.checked_views()  # what is wrong with them is said before anything is read
+        for table in tables().values():
+            if table.check:
+                table.check(settings)
         outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
         outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()
