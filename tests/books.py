@@ -73,6 +73,7 @@ class World:
     others: Decimal = Decimal(0)  # what colleagues have cost so far
     events: list[Event] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)  # jobs that were open at a sync
 
     def does(self, *kinds: str) -> bool:
         """Tell whether it is of one of these kinds, or of all."""
@@ -135,8 +136,9 @@ class World:
 
     def lose_a_refund(self) -> None:
         """A job that a sync saw with its cost fails, and its refund is in the list alone."""
-        if self.open:
-            job = self.open.pop(0)
+        if seen := [job for job in self.open if job in self.seen]:
+            job = seen[0]
+            self.open.remove(job)
             cost = self.charged(job)
             self.api.refunds([job], booked=False)
             self.api.finish([job], "FAILED")
@@ -261,6 +263,7 @@ def play(seed: int, kind: str | None = None) -> tuple[str, list[Pair]]:
                 world.happen()
                 api.advance(timedelta(seconds=draw.choice([3, 40, 2000])))
             world.look_at_others()
+            world.seen |= set(world.open)
             pipelines.sync.sync(settings)
             api.clear_faults()
         return kind, list(_pairs(settings.path, world))

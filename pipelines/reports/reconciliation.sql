@@ -286,17 +286,34 @@ prices as (
     where changes.before > 0
 ),
 
+known as (
+    select model, count(*) as jobs from apiframe.jobs where credit_cost > 0 group by model
+),
+
+unseen as (
+    select placed.place, placed.id, placed.model
+    from placed
+    inner join suspects on placed.place = suspects.place
+    where placed.status in ('FAILED', 'CANCELLED') and coalesce(placed.credits, 0) = 0
+),
+
+-- So few jobs of its model are known that it may have cost anything.
+vague as (
+    select distinct unseen.place
+    from unseen
+    left join known on coalesce(unseen.model, '') = coalesce(known.model, '')
+    where coalesce(known.jobs, 0) < 20
+),
+
 refunds as (
     select flows.place, flows.id, flows.credits, 1 as is_seen
     from flows
     inner join suspects on flows.place = suspects.place
     where flows.credits > 0 and not flows.is_late
     union all
-    select placed.place, placed.id, prices.credits, 0
-    from placed
-    inner join suspects on placed.place = suspects.place
-    inner join prices on coalesce(placed.model, '') = coalesce(prices.model, '')
-    where placed.status in ('FAILED', 'CANCELLED') and coalesce(placed.credits, 0) = 0
+    select unseen.place, unseen.id, prices.credits, 0
+    from unseen
+    inner join prices on coalesce(unseen.model, '') = coalesce(prices.model, '')
 ),
 
 near as (
@@ -539,7 +556,7 @@ judged as (
             when pairs.has_other_plan then 'plan'
             when fits.is_seen = 1 then 'refund'
             when fits.is_seen = 0 then 'unseen'
-            when combined.place is not null then 'several'
+            when combined.place is not null or vague.place is not null then 'several'
             when renewed.place is not null then 'plan'
             when -pairs.gap > coalesce(dearest.credits, 0) then 'more'
             else 'charge'
@@ -551,6 +568,7 @@ judged as (
     left join disturbed on pairs.place = disturbed.place
     left join fits on pairs.place = fits.place
     left join combined on pairs.place = combined.place
+    left join vague on pairs.place = vague.place
     left join renewed on pairs.place = renewed.place
     left join due_fits on pairs.place = due_fits.place
     left join (select distinct place from found) as found on pairs.place = found.place
@@ -601,7 +619,7 @@ select
         when 'plan' then 'a renewal of the plan took what was left, or more was taken than jobs cost'
         when 'refund' then 'these jobs were given back exactly this, each or together, and the balance did not get it'
         when 'unseen' then 'the refund of a failed job, whose cost no sync saw, is missing, or more was taken than jobs cost'
-        when 'several' then 'refunds of several jobs are missing, or more was taken than jobs cost'
+        when 'several' then 'refunds of failed jobs are missing, some of which no sync saw the cost of, or more was taken than jobs cost'
         when 'more' then 'more is gone than any job ever cost: credits expired, or more was taken than jobs cost'
         when 'charge' then 'more was taken than jobs cost: one was charged twice, or there was none'
     end as why

@@ -9,6 +9,8 @@ import pytest
 from reports.tables import base_tables, insert
 from support import query
 
+from pipelines import status
+from pipelines.apiframe import clock
 from pipelines.reports import create_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -247,3 +249,5 @@ def test_the_books_of_an_account_balance_until_a_refund_is_lost(settings_for: Ma
         ("top-up", 1000, None),
         BALANCES,
     ]
+    told = status.facts(chosen, clock.machine_time())["reconciliation"]
+    assert (told["verdict"], told["pairs"], told["pairs_off"], float(told["residual"])) == ("balances", 5, 2, 987.5)
