@@ -568,6 +568,7 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
         "high-water mark": _time(found["high_water_mark"]),
         "balance": _balance(found["balance"]),
+        "books": _books(found["reconciliation"]),
     }
     from pipelines.exact import printable
 
@@ -580,6 +581,13 @@ def _balance(read: dict[str, Any] | None) -> str:
     if read["credits"] is None:
         return f"could not be read {age(read['age_seconds'])} ago: {read['problem']}"
     return f"{exact(read['credits'])} credits {age(read['age_seconds'])} ago"
+
+
+def _books(held: dict[str, Any] | None) -> str:
+    if held is None:
+        return "jobs and balance are held against each other after two readings"
+    off = f"{held['pairs_off']:,} of {counted(held['pairs'], 'pair')} of readings off"
+    return f"{held['verdict']} {age(held['age_seconds'])} ago; {off}, by {exact(held['residual'])} credits in all"
 
 
 def _time(iso: str | None) -> str:

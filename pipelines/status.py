@@ -60,6 +60,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     return {
         "last_sync": run_facts(run),
         "balance": _balance(Warehouse.over(connection).balances()[0], now),
+        "reconciliation": _reconciliation(connection, now),
         "age_seconds": max(0, round((now - run.finished_at) / 1e6)),
         "jobs": sum(count for _, count in by_status),
         "jobs_by_status": dict(by_status),
@@ -76,6 +77,31 @@ def _balance(last: Balance | None, now: int) -> Mapping[str, Any] | None:
         return None
     age_seconds = max(0, round((now - last.read_at) / 1e6))
     return {**last._asdict(), "read_at": moment(last.read_at).isoformat(), "age_seconds": age_seconds}
+
+
+def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[str, Any] | None:
+    """Return whether jobs and balance add up: the last verdict, and what does not in all; None without two readings."""
+    try:
+        [(pairs, off, residual)] = connection.execute(
+            "select count(*), count(case when verdict <> 'balances' then 1 end), sum(residual) "
+            "from reports.reconciliation"
+        ).fetchall()
+        last = connection.execute(
+            "select verdict, epoch_us(closed_at) from reports.reconciliation order by closed_at desc limit 1"
+        ).fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):  # of an older version, until the next sync
+        return None
+    if not last:
+        return None
+    verdict, closed_at = last[0]
+    return {
+        "verdict": verdict,
+        "closed_at": moment(closed_at).isoformat(),
+        "age_seconds": max(0, round((now - closed_at) / 1e6)),
+        "pairs": pairs,
+        "pairs_off": off,
+        "residual": residual,
+    }
 
 
 def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:

@@ -338,6 +338,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
+    joined(text): the texts of a group in their order, with commas between them
     """
     common: Macros = {
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
@@ -350,6 +351,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
+        "joined": lambda text: f"string_agg({text}, ', ' order by {text})",
     }
     exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
     if engine == "postgres":
@@ -381,6 +383,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
             "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
+            "joined": lambda text: f"array_join(array_sort(collect_list({text})), ', ')",
         }
     return common
 

@@ -22,7 +22,7 @@ LONGEST_WAIT = 5.0  # seconds between them
 
 
 class Balance(NamedTuple):
-    """A row of `balances`; `read_at` in microseconds since 1970."""
+    """A row of `balances`; times in microseconds since 1970."""
 
     read_at: int
     account: str | None
@@ -32,6 +32,7 @@ class Balance(NamedTuple):
     plan: str | None
     credits: Decimal | None
     problem: str | None
+    latest_at: int | None = None
 
 
 def rows(sync: Sync) -> list[Balance] | None:
@@ -56,6 +57,7 @@ def rows(sync: Sync) -> list[Balance] | None:
         found.plan,
         found.credits,
         found.problem,
+        max(found.read_at, clock.machine_time()),
     )
     return [row]
 
@@ -77,6 +79,9 @@ TABLE = Table(
         Column("plan", "VARCHAR", "The team's plan, as the API names it."),
         Column("credits", "DECIMAL(18,4)", "What is left; null where that could not be read.", unit="credits"),
         Column("problem", "VARCHAR", "Why there are no credits; null where they were read."),
+        Column(
+            "latest_at", "TIMESTAMPTZ", "The later one of the API's and this machine's clock; read_at is the earlier."
+        ),
     ),
     rows=rows,
     before=True,
