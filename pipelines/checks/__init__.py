@@ -52,7 +52,7 @@ class Asked:
 
 
 def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings, now: datetime) -> list[Finding]:
-    """Run every check; `connection` is None where there is no warehouse."""
+    """Run every check over the views; `connection` is None where there is no warehouse."""
     if connection is None:
         return _unmeasured("there is no warehouse yet; run sync")
     asked = Asked(connection, settings, now)
