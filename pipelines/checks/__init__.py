@@ -60,9 +60,9 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
         [(synced,)] = asked.rows("select last_sync_at is not null from reports.freshness")
         if not synced:
             return _unmeasured("no sync has ended well yet; run sync")
-        return [finding for check in _FOUND for finding in check.measure(asked)]
     except (duckdb.CatalogException, duckdb.BinderException):
         return _unmeasured(NO_VIEWS)
+    return [finding for name, check in _FOUND.items() for finding in _findings(name, check, asked)]
 
 
 def notify(findings: list[Finding], hook: str) -> None:
@@ -82,15 +82,24 @@ def notify(findings: list[Finding], hook: str) -> None:
         ) from None
 
 
-def _unmeasured(reason: str) -> list[Finding]:
-    return [Finding(check, "unmeasured", None, None, f"not measured: {reason}") for check in CHECKS]
+def _findings(name: str, check: ModuleType, asked: Asked) -> list[Finding]:
+    try:
+        found: list[Finding] = check.measure(asked)
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return _unmeasured(NO_VIEWS, name)
+    return found
 
 
-def _modules() -> Iterator[ModuleType]:
+def _unmeasured(reason: str, *checks: str) -> list[Finding]:
+    return [Finding(check, "unmeasured", None, None, f"not measured: {reason}") for check in checks or CHECKS]
+
+
+def _modules() -> Iterator[tuple[str, ModuleType]]:
     for found in pkgutil.iter_modules(__path__):
-        yield importlib.import_module(f"{__name__}.{found.name}")
+        if found.name[0] != "_":
+            yield found.name, importlib.import_module(f"{__name__}.{found.name}")
 
 
-_FOUND = sorted(_modules(), key=lambda module: (module.PLACE, module.__name__))
+_FOUND = dict(sorted(_modules(), key=lambda found: (found[1].PLACE, found[0])))
 #: The names of all checks, in their order: those of their files.
-CHECKS = tuple(module.__name__.rpartition(".")[2] for module in _FOUND)
+CHECKS = tuple(_FOUND)

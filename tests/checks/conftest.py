@@ -32,7 +32,7 @@ def add(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
     born = iter(range(10**6))
 
     def jobs(count: int, status: str, hours: float = 1, **cells: Any) -> None:
-        row = {"status": status, "model": "m", "created_at": ago(hours), **cells}
+        row = {"status": status, "model": "m", "created_at": ago(hours), "scope": "user", **cells}
         insert(warehouse, "jobs", [{"id": str(next(born)), **row} for _ in range(count)])
 
     return jobs
@@ -54,7 +54,11 @@ def synced(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
     """Have a sync end well, so many hours ago."""
 
     def sync(hours: float = 0) -> None:
-        insert(warehouse, "sync_runs", [{"finished_at": ago(hours)}])
+        insert(
+            warehouse,
+            "sync_runs",
+            [{"started_at": ago(hours), "finished_at": ago(hours), "scope": "user", "number": 1}],
+        )
 
     return sync
 
