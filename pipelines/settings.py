@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +24,13 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
 NAME_BYTES = 255  # of a file, on every file system in use
 LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
+
+
+class Budget(NamedTuple):
+    """What may be spent: credits, or money where a currency is named. 0 is none."""
+
+    amount: Decimal
+    currency: str | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,10 @@ class Settings:
     monthly_credits: Decimal
     stuck_jobs: int
     webhook_failure_rate: float
+    min_credits: Decimal
+    min_days: int
+    monthly_budget: Budget
+    refunds_due_after: timedelta
     slack_hook: str | None = field(repr=False)
     request_timeout: float
     request_max_attempts: int
@@ -183,6 +194,14 @@ def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[
     return check
 
 
+def _budget(value: object) -> Budget:
+    found = re.fullmatch(r"(\d[\d_]{0,20}(?:\.\d{1,4})?)\s*([A-Z]{3})?", str(value).strip())
+    amount = Decimal(found[1].replace("_", "")) if found else None
+    if found is None or amount is None or amount > 10**13 or isinstance(value, bool):
+        raise ValueError('must be credits like 120000, or money like "1200 USD"')
+    return Budget(amount, found[2])
+
+
 def _path(value: object) -> Path:
     text = str(value).strip()
     if not text or "\0" in text:
@@ -230,6 +249,10 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "monthly_credits": ("checks.monthly_credits", 0, _number(0, 10**13, Decimal)),
     "stuck_jobs": ("checks.stuck_jobs", 0, _number(0, 10**9, int)),
     "webhook_failure_rate": ("checks.webhook_failure_rate", 0.05, _number(0, 1, float)),
+    "min_credits": ("checks.min_credits", 0, _number(0, 10**13, Decimal)),
+    "min_days": ("checks.min_days", 0, _number(0, 365, int)),
+    "monthly_budget": ("checks.monthly_budget", 0, _budget),
+    "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
     "request_timeout": ("runtime.request_timeout", 60, _number(0.01, 3600, float)),
     "request_max_attempts": ("runtime.request_max_attempts", 5, _number(1, 100, int)),

@@ -1,0 +1,15 @@
+"""Credits of the calendar month against `checks.monthly_credits`."""
+
+from pipelines.checks import Asked, Finding
+from pipelines.checks._month import credits_spent, month, state
+from pipelines.wording import exact
+
+PLACE = 30
+
+
+def measure(asked: Asked) -> list[Finding]:
+    """Return the credits spent in the running month; a warning at 80 % of the budget."""
+    budget = asked.settings.monthly_credits
+    spent, message = credits_spent(asked, month(asked.now, asked.settings.timezone))
+    message += f" (budget {exact(budget)})" if budget else " (no budget set)"
+    return [Finding("monthly_credits", state(spent, budget), spent, budget or None, message)]

@@ -1,0 +1,76 @@
+"""What a warehouse tells of the account's balance and its spending, for `pipelines.runway` to judge.
+
+Needs the tables alone, not the views. With scope user only the user's own jobs are known, though the credits are the
+team's: the runway is then one "by your own jobs", and its `scope` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from pipelines.exact import moment
+from pipelines.reports import engine_of, macros, render
+from pipelines.runway import DAYS, Runway, forecast
+from pipelines.tables import SCHEMA
+from pipelines.warehouse import Warehouse
+from pipelines.wording import label
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | None:
+    """Return how long the credits last from the last sync on; None where no balance was ever asked for.
+
+    Credits are taken when a job is created, so what an open one costs is spent, and what jobs cost that were created
+    after the balance was read is no longer left.
+    """
+    warehouse = Warehouse.over(connection)
+    run, (last, good, _) = warehouse.last_run(), warehouse.balances()
+    if run is None or last is None:
+        return None
+    at = moment(max(run.started_at, last.read_at)).astimezone(ZoneInfo(timezone))
+    if good is None or good.credits is None:
+        return forecast(None, at, [])._replace(problem=label(last.problem, 200), scope=run.scope)
+    words = macros(timezone, [], engine_of(connection))
+    jobs = f"from {SCHEMA}.jobs where " + ("scope = 'user'" if run.scope == "user" else "true")
+
+    def rows(query: str, **given: Any) -> list[tuple[Any, ...]]:
+        return connection.execute(render(f"{query.replace('FROM_JOBS', jobs)}", words), given).fetchall()
+
+    read_at = moment(good.read_at)
+    history, unknown = _history(rows, at)
+    found = forecast(good.credits - _since(rows, read_at), at, history)
+    return found._replace(scope=run.scope, read_at=read_at, jobs_cost_unknown=unknown)
+
+
+def _since(rows: Rows, read_at: datetime) -> Decimal:
+    query = "select coalesce(sum(credit_cost), 0) FROM_JOBS and created_at > cast($at as timestamptz)"
+    [(spent,)] = rows(query, at=read_at.isoformat())
+    return Decimal(spent)
+
+
+def _history(rows: Rows, at: datetime) -> tuple[list[tuple[date, Decimal]], int]:
+    """Return what was spent on each whole day before, at most 28, and how many of their jobs have no known cost."""
+    today = at.date()
+    first = today - timedelta(days=DAYS)
+    found = {
+        day: (spent, unknown)
+        for day, spent, unknown in rows(
+            "select {local_day(created_at)} as day, coalesce(sum(credit_cost), 0), "
+            "count(*) filter (where credit_cost is null and status is distinct from 'FAILED') "
+            "FROM_JOBS and {local_day(created_at)} between $first and $last group by 1",
+            first=first,
+            last=today - timedelta(days=1),
+        )
+    }
+    # Days before the oldest job tell nothing, and its own is no whole one.
+    if not rows("select 1 FROM_JOBS and {local_day(created_at)} < $first limit 1", first=first):
+        first = min(found, default=today) + timedelta(days=1)
+    days = [first + timedelta(days=number) for number in range((today - first).days)]
+    return [(day, found[day][0] if day in found else Decimal(0)) for day in days], sum(n for _, n in found.values())
