@@ -106,14 +106,15 @@ def test_plain_views_stay_within_what_every_engine_knows() -> None:
         "open_jobs: id",
         "webhooks: day, webhook_status",
         "assets: job_id, position",
-        "balance: read_at",
+        "balance: account, read_at",
     ],
 )
 def test_grain_is_a_key(key: str, warehouse: duckdb.DuckDBPyConnection) -> None:
     for case in CASES:
         given_rows = json.loads((case / "input.json").read_text())
         insert(warehouse, "jobs", [{**job, "id": f"{case.name}-{job['id']}"} for job in given_rows["jobs"]])
-        insert(warehouse, "balances", given_rows.get("balances", []))
+        balances = given_rows.get("balances", [])
+        insert(warehouse, "balances", [{**each, "account": f"{case.name}-{each['account']}"} for each in balances])
     create_views(warehouse, "UTC")
     view, columns = key.split(": ")
     assert rows(warehouse, f"select count(*) > 0 from reports.{view}") == [(True,)]
