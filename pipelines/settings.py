@@ -58,6 +58,7 @@ class Settings:
     min_days: int
     monthly_budget: Budget
     refunds_due_after: timedelta
+    max_residual: Decimal
     slack_hook: str | None = field(repr=False)
     request_timeout: float
     request_max_attempts: int
@@ -253,6 +254,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "min_days": ("checks.min_days", 0, _number(0, 365, int)),
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
+    "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
     "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
     "request_timeout": ("runtime.request_timeout", 60, _number(0.01, 3600, float)),
     "request_max_attempts": ("runtime.request_max_attempts", 5, _number(1, 100, int)),

@@ -180,6 +180,7 @@ WRONG = [
     ("checks.monthly_budget", "nan", "credits like 120000, or money like"),
     ("checks.monthly_budget", "10000000000001", "credits like 120000, or money like"),
     ("checks.refunds_due_after", "two days", "must be a duration"),
+    ("checks.max_residual", "-1", "a number from 0"),
     ("runtime.request_timeout", "0", "a number from 0.01"),
     ("runtime.request_max_attempts", "0", "a whole number from 1"),
     ("runtime.request_backoff_factor", "inf", "a number from 0"),
