@@ -182,6 +182,10 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     chosen.require_key()
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
+    if chosen.heartbeat_url:
+        from pipelines.heartbeat import beat
+
+        outcome.notes.extend(filter(None, [beat(chosen.heartbeat_url)]))
     if as_json:
         _print_json(_outcome_facts(outcome))
     elif not quiet:
@@ -330,34 +334,43 @@ def export_command(name: str, target: Path, as_json: bool) -> None:
     "apiframe-warehouse check || echo 'look at the lines that say breached'",
     "apiframe-warehouse check --notify --json",
 )
-@click.option("--notify", is_flag=True, help="Send breaches to Slack (runtime.slack_incoming_hook).")
-@quiet_option
+@click.option("--notify", is_flag=True, help="Send what is new, has changed or is over, and a reminder a day.")
+@click.option("--every-time", is_flag=True, help="With --notify: send all that is not in order, told before or not.")
+@click.option("--quiet", is_flag=True, help="Print what is not in order and nothing else.")
 @json_option
-def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
-    """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
-    from pipelines import checks
+def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) -> int:
+    """Hold freshness, failures, spend, balance, refunds, webhooks against checks.*; exit code 5 on a breach.
+
+    --notify sends to each of these that is set: Slack (runtime.slack_incoming_hook), a program (checks.webhook_url),
+    mail (checks.mail_to).
+    """
+    from pipelines import alarms, checks
     from pipelines.stores import connect
 
     chosen = settings.load()
-    if notify and not chosen.slack_hook:
-        raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
+    if every_time and not notify:
+        raise click.UsageError("--every-time goes with --notify")
+    if notify:
+        alarms.channels(chosen)
     try:
         connection = connect(chosen)
     except NoWarehouseError:
         connection = None
+    now = datetime.now(UTC)
     try:
-        findings = checks.run_checks(connection, chosen, datetime.now(UTC))
+        findings = checks.run_checks(connection, chosen, now)
     finally:
         if connection is not None:
             connection.close()
     failing = [finding for finding in findings if finding.state in ("breached", "unmeasured")]
     if as_json:
         _print_json({"breached": bool(failing), "checks": [dataclasses.asdict(finding) for finding in findings]})
-    elif not quiet:
+    else:
         for finding in findings:
-            click.echo(f"{finding.state:10}  {finding.check:16}  {finding.message}")
-    if notify and failing and chosen.slack_hook:
-        checks.notify(failing, chosen.slack_hook)
+            if finding.state != "ok" or not quiet:
+                click.echo(f"{finding.state:10}  {finding.check:16}  {finding.message}")
+    if notify:
+        alarms.tell(chosen, findings, now, folder=stores.store_for(chosen).folder, every_time=every_time)
     return 5 if failing else 0
 
 

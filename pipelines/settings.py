@@ -7,6 +7,7 @@ what else lives in an environment.
 
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 #: Schemas of every warehouse: DuckDB takes `name.x` for either, a database or a schema, and refuses.
 SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
 NAME_BYTES = 255  # of a file, on every file system in use
+#: Settings whose values are never shown: keys, and addresses that hold one.
+SECRETS = ("api_key", "slack_hook", "webhook_url", "mail_server", "heartbeat_url")
 LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
 
 
@@ -60,6 +63,11 @@ class Settings:
     refunds_due_after: timedelta
     max_residual: Decimal
     slack_hook: str | None = field(repr=False)
+    webhook_url: str | None = field(repr=False)
+    mail_to: str | None
+    mail_from: str
+    mail_server: str = field(repr=False)
+    heartbeat_url: str | None = field(repr=False)
     request_timeout: float
     request_max_attempts: int
     request_backoff_factor: float
@@ -95,7 +103,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
             checked[own] = check(values[own])
         except ValueError as problem:
             # An address may hold a password.
-            shown = "" if own in ("api_key", "slack_hook") else re.sub("//.*@", "//***@", f" = {values[own]!r}")
+            shown = "" if own in SECRETS else re.sub("//.*@", "//***@", f" = {values[own]!r}")
             raise ConfigurationError(f"{name}{shown}: {problem}") from None
     checked["path"] = project / checked["path"]
     return Settings(project=project, **checked)
@@ -232,6 +240,38 @@ def _optional(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
+def _address(*schemes: str) -> Callable[[object], str | None]:
+    def check(value: object) -> str | None:
+        text = _optional(value)
+        if text is None:
+            return None
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not re.fullmatch("[!-~]+", text):
+            raise ValueError(f"must be an address that begins with {' or '.join(f'{each}://' for each in schemes)}")
+        return text
+
+    return check
+
+
+def _mailbox(value: object) -> str | None:
+    text = _optional(value)
+    if text is not None and not re.fullmatch(r"[!-~]+@[!-~]+(,\s*[!-~]+@[!-~]+)*", text):
+        raise ValueError("must be addresses like ops@example.com, with commas between them")
+    return text
+
+
+def _sender(value: object) -> str:
+    return _mailbox(value) or f"apiframe-warehouse@{socket.gethostname()}"
+
+
+def _mail_server(value: object) -> str:
+    return "sendmail" if value == "sendmail" else _address("smtp", "smtps")(value) or "sendmail"
+
+
 _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     # field: (name, default, check); .dlt/config.toml says what each means
     "api_key": ("sources.apiframe.api_key", None, _key),
@@ -256,6 +296,11 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
     "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
+    "webhook_url": ("checks.webhook_url", None, _address("http", "https")),
+    "mail_to": ("checks.mail_to", "", _mailbox),
+    "mail_from": ("checks.mail_from", "", _sender),
+    "mail_server": ("checks.mail_server", "sendmail", _mail_server),
+    "heartbeat_url": ("checks.heartbeat_url", None, _address("http", "https")),
     "request_timeout": ("runtime.request_timeout", 60, _number(0.01, 3600, float)),
     "request_max_attempts": ("runtime.request_max_attempts", 5, _number(1, 100, int)),
     "request_backoff_factor": ("runtime.request_backoff_factor", 1, _number(0, 60, float)),

@@ -181,6 +181,11 @@ WRONG = [
     ("checks.monthly_budget", "10000000000001", "credits like 120000, or money like"),
     ("checks.refunds_due_after", "two days", "must be a duration"),
     ("checks.max_residual", "-1", "a number from 0"),
+    ("checks.webhook_url", "ftp://example.com", "must be an address that begins with http:// or https://"),
+    ("checks.heartbeat_url", "https://", "must be an address that begins with http:// or https://"),
+    ("checks.mail_to", "somebody", "must be addresses like ops@example.com"),
+    ("checks.mail_from", "a@b\nBcc: c@d", "must be addresses like ops@example.com"),
+    ("checks.mail_server", "host", "must be an address that begins with smtp:// or smtps://"),
     ("runtime.request_timeout", "0", "a number from 0.01"),
     ("runtime.request_max_attempts", "0", "a whole number from 1"),
     ("runtime.request_backoff_factor", "inf", "a number from 0"),
@@ -193,7 +198,8 @@ def test_a_wrong_value_is_refused_by_its_full_name_with_what_is_allowed(name: st
     with pytest.raises(ConfigurationError) as problem:
         settings.load({name.replace(".", "__").upper(): value})
     line = str(problem.value)
-    assert line.startswith(f"{name} = {value!r}: ")
+    secret = any(own in settings.SECRETS and known == name for own, (known, _, _) in settings._SETTINGS.items())
+    assert line.startswith(f"{name}: " if secret else f"{name} = {value!r}: ")
     assert told in line
     assert problem.value.exit_code == 2
 
@@ -272,9 +278,19 @@ def test_the_hook_of_slack_is_a_secret_too() -> None:
 
 
 def test_settings_can_be_printed_without_telling_secrets() -> None:
-    found = settings.load({"APIFRAME_API_KEY": KEY, "RUNTIME__SLACK_INCOMING_HOOK": "https://hooks.slack.com/secret"})
+    hidden = {
+        "RUNTIME__SLACK_INCOMING_HOOK": "https://hooks.example/hush",
+        "CHECKS__WEBHOOK_URL": "https://example.com/hush",
+        "CHECKS__HEARTBEAT_URL": "https://example.com/hush",
+        "CHECKS__MAIL_SERVER": "smtps://user:hush@example.com",
+    }
+    found = settings.load({"APIFRAME_API_KEY": KEY, **hidden})
     assert KEY not in repr(found)
-    assert "slack.com" not in repr(found)
+    assert "hush" not in repr(found)
+    for name in hidden.keys() - {"RUNTIME__SLACK_INCOMING_HOOK"}:
+        with pytest.raises(ConfigurationError) as problem:
+            settings.load({name: "hush no address"})
+        assert "hush" not in str(problem.value)
 
 
 # Files
@@ -330,4 +346,5 @@ def test_config_toml_names_every_setting_with_its_default() -> None:
 def test_example_secrets_names_every_secret_and_holds_none() -> None:
     text = (REPOSITORY / ".dlt" / "example.secrets.toml").read_text()
     assert flat(tomllib.loads(text)) == {"sources.apiframe.api_key": "afk_..."}
-    assert "# slack_incoming_hook = " in text
+    for name in ("slack_incoming_hook", "webhook_url", "mail_server", "heartbeat_url"):
+        assert f"# {name} = " in text
