@@ -277,8 +277,9 @@ def test_long_words_are_shortened() -> None:
 
 # Faults
 
-#: Not answered by trying again: 403, 404 and a redirect are refusals, the rest are answers like any other.
-OTHERS = {"403", "404", "redirect", "unordered", "empty_page", "early_end", "empty_end", "skewed_date", "oversize"}
+#: Not answered by trying again: 401, 403, 404 and a redirect are refusals, the rest are answers like any other.
+OTHERS = {"401", "403", "404", "redirect", "unordered", "empty_page"}
+OTHERS |= {"early_end", "empty_end", "skewed_date", "oversize"}
 OTHERS |= {"garbage", "no_team"}  # of /me: tests/test_ledger.py
 PASSING = {
     "429": "429 Too Many Requests",

@@ -694,6 +694,22 @@ def test_a_list_that_stays_cut_short_is_an_error_and_no_job_is_lost(api: Sandbox
     assert set(born) <= stored(here.path).keys()
 
 
+def test_a_cut_list_is_no_fact_where_no_search_finds_even_what_was_just_listed(api: Sandbox, here: Settings) -> None:
+    api.fault("early_end", None, before=datetime.fromisoformat(api.listing()[120]["createdAt"]), blind=True)
+    refused(here, "leaves out 1.. jobs known to exist, and does not find .* by its id, which it has just", full=True)
+    api.clear_faults()
+    sync(here)
+    assert (stale(here.path, api), delisted(here)) == ({}, set())
+
+
+def test_where_the_api_does_not_search_a_full_sync_takes_the_word_of_its_list(api: Sandbox, here: Settings) -> None:
+    api.ignore_filters = True
+    gone = [job["id"] for job in api.listing()[-3:]]
+    api.delete(gone)
+    assert sync(here, full=True).delisted == 3
+    assert delisted(here) == set(gone)
+
+
 def test_a_first_load_that_shows_less_than_was_known_is_an_error(
     api: Sandbox, here: Settings, settings_for: Make
 ) -> None:

@@ -28,8 +28,9 @@ def require_gone(
     """Raise UndocumentedError unless the API no longer knows these jobs, in order of their age.
 
     `found` and `absent` are what was looked up by id already, `listed` is a job that the list has shown: where a
-    search does not find that one, it proves nothing. Where nothing can be proven, `whole`, a list that was asked for
-    from its top to its end, is believed, and any other is not.
+    search does not find that one, the API contradicts itself. Where it cannot be asked (it lists nothing, does not
+    search, or takes no such ids), `whole`, a list that was asked for from its top to its end, is believed, and any
+    other is not.
     """
     if not ids:
         return
@@ -44,6 +45,11 @@ def require_gone(
         raise UndocumentedError(
             f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: "
             "its list was cut short; nothing was taken for deleted, run again later"
+        )
+    if searches.contradicted:
+        raise UndocumentedError(
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and does not find {listed} by its id, which it "
+            "has just listed: nothing was taken for deleted, run again later"
         )
     proven = listed is not None and searches.honoured and bool(sample)
     if not proven and not whole:

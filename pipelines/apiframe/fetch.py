@@ -38,12 +38,13 @@ class Searches:
     """The plan to look up jobs by id.
 
     `found` and `absent` are the ids that were, and that twice were not. `honoured` tells whether the API searches:
-    not where it answers with another job, or does not find `listed`, a job that its list has shown just now. An
-    absence counts when a job was found in between.
+    not where it answers with another job, or does not find `listed`, a job that its list has shown just now; the
+    latter is `contradicted`, for that API does search. An absence counts when a job was found in between.
     """
 
     def __init__(self, ids: Iterable[str], listed: str | None = None) -> None:
         self.honoured = True
+        self.contradicted = False
         self.found: set[str] = set()
         self.absent: set[str] = set()
         self._ids = deque(dict.fromkeys(ids))
@@ -78,7 +79,8 @@ class Searches:
             self.found.add(identity)
         elif identity in self._missed:
             self.absent.add(identity)
-            self.honoured = self.honoured and identity != self._listed
+            self.contradicted |= identity == self._listed
+            self.honoured = self.honoured and not self.contradicted
         else:
             self._missed.add(identity)
             if identity == self._listed:
