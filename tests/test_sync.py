@@ -694,6 +694,23 @@ def test_a_list_that_stays_cut_short_is_an_error_and_no_job_is_lost(api: Sandbox
     assert set(born) <= stored(here.path).keys()
 
 
+def test_a_list_that_stays_cut_short_costs_no_search_for_each_job_that_is_open(settings_for: Make) -> None:
+    with Sandbox(jobs=150, days=20) as api:
+        api.advance(timedelta(days=13))
+        for days in range(300):
+            api.add(1, status="PROCESSING", created_at=ago(api, days=20 + days))
+        chosen = settings_for(api)
+        sync(chosen)
+        api.add(250)
+        api.fault("early_end", None, before=datetime.fromisoformat(api.listing()[120]["createdAt"]))
+        api.requests.clear()
+        refused(chosen, "its list was cut short")
+        assert api.count() <= 3 + 5, "two pages, the end once more, and five jobs by id"
+        api.clear_faults()
+        sync(chosen)
+        assert (stale(chosen.path, api), delisted(chosen)) == ({}, set())
+
+
 def test_a_cut_list_is_no_fact_where_no_search_finds_even_what_was_just_listed(api: Sandbox, here: Settings) -> None:
     api.fault("early_end", None, before=datetime.fromisoformat(api.listing()[120]["createdAt"]), blind=True)
     refused(here, "leaves out 1.. jobs known to exist, and does not find .* by its id, which it has just", full=True)

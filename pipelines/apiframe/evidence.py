@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from pipelines.apiframe.answers import UndocumentedError
 from pipelines.apiframe.client import Client
 from pipelines.apiframe.fetch import Searches, read
 from pipelines.errors import ConfigurationError
+
+Item = TypeVar("Item")
 
 SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
 
@@ -78,11 +81,11 @@ def require_ours(client: Client, ids: Sequence[str], place: object) -> None:
         )
 
 
-def spread(ids: Sequence[str], most: int) -> list[str]:
+def spread(items: Sequence[Item], most: int) -> list[Item]:
     """Return the first, the last and some between."""
-    if len(ids) <= most:
-        return list(ids)
-    return [ids[place * (len(ids) - 1) // (most - 1)] for place in range(most)]
+    if len(items) <= most:
+        return list(items)
+    return [items[place * (len(items) - 1) // (most - 1)] for place in range(most)]
 
 
 def is_searchable(identity: str) -> bool:

@@ -81,6 +81,11 @@ class Paging:
             self.absent |= searches.absent
         return searches
 
+    def should_have_shown(self, created_at: int) -> bool:
+        """Tell whether the list, which was read to its end, should have gone on to a job of this createdAt."""
+        end = None if self.plan.disordered else self.end
+        return end is not None and (end.last is None or created_at < end.last)
+
     def seen(self, page: Page) -> Page:
         """Keep what a page shows."""
         self.jobs_read += len(page.jobs)
