@@ -50,6 +50,7 @@ class Searches:
         self._ids = deque(dict.fromkeys(ids))
         self._listed = None if listed in self._ids else listed
         self._missed: set[str] = set()  # answered with nothing once
+        self._endless: set[str] = set()  # answered once with an empty page that says that it goes on
         self._again: deque[str] = deque()  # to be asked once more
         self._asks_listed = False
         self._proven = False
@@ -70,10 +71,13 @@ class Searches:
     def apply(
         self, task: Search, positions: Sequence[Position], _kinds: Sequence[Kind], next_cursor: str | None
     ) -> None:
-        """Take an answer. An id is one job on one page: an empty page that goes on is no proof of absence."""
+        """Take an answer. An id is one job on one page: an empty page that goes on is no proof, and asked for again."""
         self._proven = True
         identity = task.filters["search"]
-        if next_cursor is not None or any(found != identity for _, found in positions):
+        if next_cursor is not None and not positions and identity not in self._endless:
+            self._endless.add(identity)
+            self._ids.append(identity)
+        elif next_cursor is not None or any(found != identity for _, found in positions):
             self.honoured = False
         elif positions:
             self.found.add(identity)
