@@ -19,6 +19,10 @@ Item = TypeVar("Item")
 SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
 
 
+class LeftOutError(UndocumentedError):
+    """The API finds by id what its list leaves out."""
+
+
 def require_gone(
     client: Client,
     ids: Sequence[str],
@@ -29,6 +33,8 @@ def require_gone(
     whole: bool,
 ) -> None:
     """Raise UndocumentedError unless the API no longer knows these jobs, in order of their age.
+
+    It is a LeftOutError where the API finds one of them.
 
     `found` and `absent` are what was looked up by id already, `listed` is a job that the list has shown: where a
     search does not find that one, the API contradicts itself. Where it cannot be asked (it lists nothing, does not
@@ -45,9 +51,11 @@ def require_gone(
     contradicted |= searches.found & set(sample)
     jobs = "a job" if len(ids) == 1 else f"{len(ids):,} jobs"
     if contradicted:
-        raise UndocumentedError(
-            f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: "
-            "its list was cut short; nothing was taken for deleted, run again later"
+        lasting = "begin another warehouse.path" if whole else "run sync --full"
+        raise LeftOutError(
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: its "
+            "list was cut short; nothing was taken for deleted, run again later. If the API really lists no further "
+            f"back, {lasting}"
         )
     if searches.contradicted:
         raise UndocumentedError(
