@@ -148,14 +148,14 @@ class Warehouse:
         sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
         return int(self.query(f"{sql} and created_at > make_timestamp(?)", [created_at])[0][0])
 
-    def older_than(self, scope: str, created_at: int | None) -> list[str]:
-        """Return the jobs held as listed that are older (None: all), newest first."""
+    def older_than(self, scope: str, created_at: int | None) -> list[tuple[int, str]]:
+        """Return createdAt and id of the jobs held as listed that are older (None: all), newest first."""
         if not self.has("jobs"):
             return []
-        sql = f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        sql = f"select epoch_us(created_at), id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
         older = "" if created_at is None else " and created_at < make_timestamp(?)"
         rows = self.query(f"{sql}{older} order by created_at desc, id", [] if created_at is None else [created_at])
-        return [row[0] for row in rows]
+        return [(at, identity) for at, identity in rows]
 
     def lately_delisted(self, scope: str, since: int, until: int) -> list[str]:
         """Return some of the jobs that were delisted an hour, a day or a week before a moment of this span.

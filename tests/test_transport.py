@@ -283,8 +283,9 @@ def test_an_encoding_that_is_a_lie_is_told_as_such() -> None:
         client_of(f"http://127.0.0.1:{server.port}", timeout=5).page()
 
 
-def test_the_status_of_an_error_counts_whatever_its_encoding() -> None:
-    head = b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+@pytest.mark.parametrize("encoding", [b"gzip", b"br"], ids=["a lie", "not asked for"])
+def test_the_status_of_an_error_counts_whatever_its_encoding(encoding: bytes) -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: " + encoding + b"\r\nContent-Length: 3\r\n\r\nabc"
     with Talker(lambda say: say(head)) as server, pytest.raises(ApiError) as problem:
         client_of(f"http://127.0.0.1:{server.port}", timeout=5).page()
     assert problem.value.status == 401

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.client import responses as REASONS  # noqa: N812
@@ -115,7 +114,7 @@ def retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(value)
-        return None if math.isnan(seconds) else max(0.0, seconds)
+        return seconds if seconds >= 0 else None
     except ValueError:
         pass
     try:

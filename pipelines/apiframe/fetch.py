@@ -38,17 +38,19 @@ class Searches:
     """The plan to look up jobs by id.
 
     `found` and `absent` are the ids that were, and that twice were not. `honoured` tells whether the API searches:
-    not where it answers with another job, or does not find `listed`, a job that its list has shown just now. An
-    absence counts when a job was found in between.
+    not where it answers with another job, or does not find `listed`, a job that its list has shown just now; the
+    latter is `contradicted`, for that API does search. An absence counts when a job was found in between.
     """
 
     def __init__(self, ids: Iterable[str], listed: str | None = None) -> None:
         self.honoured = True
+        self.contradicted = False
         self.found: set[str] = set()
         self.absent: set[str] = set()
         self._ids = deque(dict.fromkeys(ids))
         self._listed = None if listed in self._ids else listed
         self._missed: set[str] = set()  # answered with nothing once
+        self._endless: set[str] = set()  # answered once with an empty page that says that it goes on
         self._again: deque[str] = deque()  # to be asked once more
         self._asks_listed = False
         self._proven = False
@@ -69,16 +71,20 @@ class Searches:
     def apply(
         self, task: Search, positions: Sequence[Position], _kinds: Sequence[Kind], next_cursor: str | None
     ) -> None:
-        """Take an answer. An id is one job on one page: an empty page that goes on is no proof of absence."""
+        """Take an answer. An id is one job on one page: an empty page that goes on is no proof, and asked for again."""
         self._proven = True
         identity = task.filters["search"]
-        if next_cursor is not None or any(found != identity for _, found in positions):
+        if next_cursor is not None and not positions and identity not in self._endless:
+            self._endless.add(identity)
+            self._ids.append(identity)
+        elif next_cursor is not None or any(found != identity for _, found in positions):
             self.honoured = False
         elif positions:
             self.found.add(identity)
         elif identity in self._missed:
             self.absent.add(identity)
-            self.honoured = self.honoured and identity != self._listed
+            self.contradicted |= identity == self._listed
+            self.honoured = self.honoured and not self.contradicted
         else:
             self._missed.add(identity)
             if identity == self._listed:

@@ -153,6 +153,8 @@ def definitions(
     views = {file.stem: _read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))}
     queries = {name: _rendered(view, words) for name, view in views.items()}
     notes: list[str] = []
+    if own and not own.is_dir() and (own.exists() or own.is_symlink()):
+        notes.append(f"{own} is no folder: the views of your own, files in it, are left out")
     for file in sorted(own.glob("*.sql")) if own else ():
         try:
             view = _read_view(file, engine, views)

@@ -149,6 +149,7 @@ class _Sync:
             self.reading.disordered and "the jobs did not come newest first, so the whole list was read",
             self.client.throttled and f"the API asked to slow down {self.client.throttled} times",
             self.changes.note,
+            self.reading.reach_note,
         )
         after = self.warehouse.totals()
         return Outcome(
@@ -224,6 +225,7 @@ class _Sync:
             number=self.plan.number,
             user_id=self.account.user_id,
             team_id=self.account.team_id,
+            reach_seconds=None if self.reading.reach is None else self.reading.reach // 1_000_000,
         )
         self._fill(before=False)
         with self.store.transaction():
