@@ -26,7 +26,7 @@ import click
 
 from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
-from pipelines.wording import age, counted, exact
+from pipelines.wording import age, counted, exact, money, why_no_cost
 
 if TYPE_CHECKING:
     from pipelines.apiframe.paging import Paging
@@ -517,6 +517,9 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "high-water mark": _time(found["high_water_mark"]),
         "balance": _balance(found["balance"]),
     }
+    if spent := found["spent_this_month"]:
+        cost = money(spent["cost"], spent["currency"]) if spent["cost"] is not None else why_no_cost(spent)
+        lines["this month"] = f"{exact(spent['credits'])} credits spent" + (f", {cost}" if cost else "")
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]

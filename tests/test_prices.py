@@ -10,7 +10,9 @@ import pytest
 from reports.tables import base_tables, insert
 from support import query
 
+from pipelines import cli, status
 from pipelines.errors import ConfigurationError
+from pipelines.exact import EPOCH, microseconds
 from pipelines.reports import create_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -241,3 +243,32 @@ def test_a_part_or_two_currencies_never_look_like_a_whole() -> None:
     assert money("UTC", [("2026-02-01", "1", "USD")], jobs, sql) == [(None, None, 2)]
     free = [("2026-01-01T12:00:00Z", "0"), ("2026-01-20T12:00:00Z", "1")]
     assert money("UTC", [("2026-01-02", "1", "USD")], free, sql) == [(1, "USD", 0)], "what is free needs no price"
+
+
+# The status
+
+
+@pytest.mark.everywhere
+def test_the_status_tells_what_the_month_has_cost(settings_for: Make, file: Path) -> None:
+    now = datetime(2026, 3, 10, tzinfo=UTC)
+    with Sandbox(jobs=0) as api:
+        chosen = settings_for(api)
+        for day, cost in ((datetime(2026, 2, 27, tzinfo=UTC), 7), (now, 2.5), (now - timedelta(days=8), 10)):
+            api.add(1, status="COMPLETED", creditCost=cost, created_at=day)
+        sync(chosen)
+        spent = [status.facts(chosen, microseconds(now - EPOCH))["spent_this_month"]]
+        for text in ("2026-03-09,0.02,USD\n", "2026-03-01,0.01,USD\n2026-03-09,0.02,USD\n",
+                     "2026-01-01,1,EUR\n2026-03-09,2,USD\n"):  # fmt: skip
+            file.write_text(HEAD + text)
+            sync(chosen)
+            spent.append(status.facts(chosen, microseconds(now - EPOCH))["spent_this_month"])
+    assert [tuple(found.values()) for found in spent] == [
+        ("2026-03", Decimal("12.5"), None, None, 2),
+        ("2026-03", Decimal("12.5"), None, "USD", 1),
+        ("2026-03", Decimal("12.5"), Decimal("0.15"), "USD", 0),
+        ("2026-03", Decimal("12.5"), None, None, 0),
+    ]
+    ends = ["", ", 1 job without a price", ", 0.15 USD", ", the prices are in more than one currency"]
+    for found, end in zip(spent, ends, strict=True):
+        facts = status.facts(chosen, microseconds(now - EPOCH)) | {"spent_this_month": found}
+        assert f"this month      12.5 credits spent{end}" in cli._status_lines(facts)

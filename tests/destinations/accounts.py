@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -48,6 +49,16 @@ def varied(api: Sandbox) -> None:
     for days in (3, 4):  # no two at one time: which of them is the oldest would be chance
         api.add(1, status="QUEUED", created_at=api.now - timedelta(days=days))
     api.add(2, model=None, novel={"field": [1, 2.50, "🎨"]})
+
+
+def priced(api: Sandbox, project: Path) -> None:
+    """Give the project prices of the account's days: none for the first, then a price, a pack, another currency."""
+    days = [(api.now - timedelta(days=ago)).date() for ago in (50, 20, 5)]
+    lines = [f"{days[0]},0.0123456789,,,USD", f"{days[1]},,29,3000,USD", f"{days[2]},1.5,,,JPY"]
+    (project / ".dlt").mkdir(exist_ok=True)
+    (project / ".dlt" / "prices.csv").write_text(
+        "\n".join(["valid_from,price_per_credit,paid,credits,currency", *lines])
+    )
 
 
 def rows(settings: Settings, sql: str) -> Rows:

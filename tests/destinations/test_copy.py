@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import test_notebooks
-from accounts import cells, differences, page_differences, rows, varied, views
+from accounts import cells, differences, page_differences, priced, rows, varied, views
 from support import JOBS, stale
 
 from pipelines import checks, report, status
@@ -30,10 +30,11 @@ ZONE = "America/New_York"
 
 
 @pytest.fixture
-def both(settings_for: Make) -> Any:
+def both(settings_for: Make, isolated: Path) -> Any:
     """An account of every shape in DuckDB, and its copy."""
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
+        priced(api, isolated)
         here = settings_for(api, destination="duckdb", timezone=ZONE)
         sync(here)
         api.advance(timedelta(hours=2))
