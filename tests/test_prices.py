@@ -131,10 +131,11 @@ def test_a_broken_file_ends_a_sync_before_anything_is_read(api: Sandbox, setting
 
 @pytest.mark.everywhere
 def test_a_changed_file_takes_effect_with_the_next_sync_also_an_idle_one(
-    settings_for: Make, isolated: Path, file: Path
+    settings_for: Make, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REPORTS__TIMEZONE", "America/New_York")  # for readers, who make the views on Delta, too
     with Sandbox(jobs=0) as api:
-        chosen = settings_for(api, timezone="America/New_York")
+        chosen = settings_for(api)
         api.add(1, status="COMPLETED", creditCost=1.5, created_at=datetime(2026, 3, 1, 4, 59, 59, tzinfo=UTC))
         api.add(1, status="COMPLETED", creditCost=1.5, created_at=datetime(2026, 3, 1, 5, 0, tzinfo=UTC))
         sync(chosen)
@@ -272,3 +273,33 @@ def test_the_status_tells_what_the_month_has_cost(settings_for: Make, file: Path
     for found, end in zip(spent, ends, strict=True):
         facts = status.facts(chosen, microseconds(now - EPOCH)) | {"spent_this_month": found}
         assert f"this month      12.5 credits spent{end}" in cli._status_lines(facts)
+
+
+# The catalogue
+
+
+@pytest.mark.everywhere
+def test_what_models_charge_is_held_against_the_catalogue(settings_for: Make) -> None:
+    with Sandbox(jobs=200, days=9) as api:
+        chosen = settings_for(api)
+        for model, cost, day in (
+            ("midjourney", 16, 3),
+            ("midjourney", 16, 2),
+            ("kling-2.6", 1, 1),
+            ("unheard-of", 7, 1),
+        ):
+            api.add(1, model=model, status="COMPLETED", creditCost=cost, created_at=datetime(2020, 1, day, tzinfo=UTC))
+        sync(chosen)
+    outside = query(
+        chosen.path,
+        "select model, credits, jobs, cast(first_day as varchar), cast(last_day as varchar), against_catalogue "
+        "from reports.prices_paid where coalesce(against_catalogue, '-') <> 'within' order by model",
+    )
+    assert outside == [
+        ("kling-2.6", 1, 1, "2020-01-01", "2020-01-01", "below"),
+        ("midjourney", 16, 2, "2020-01-02", "2020-01-03", "above"),
+        ("unheard-of", 7, 1, "2020-01-01", "2020-01-01", None),
+    ]
+    scaled = query(chosen.path, "select max(rows) from (select count(*) as rows from reports.prices_paid "
+                   "where against_catalogue = 'within' group by model) as models")  # fmt: skip
+    assert scaled[0][0] > 1, "a model whose cost scales has a row for each"

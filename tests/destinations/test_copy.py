@@ -93,6 +93,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
         name: value for name, value in one.items() if name not in ("path", "size_bytes")
     }
     assert two["size_bytes"] > 0
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # a job is priced by its day there
     for name in test_notebooks.NOTEBOOKS:
         monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
         _, shown = test_notebooks.run(name)
