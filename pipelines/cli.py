@@ -28,7 +28,7 @@ import click
 
 from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
-from pipelines.wording import age, counted, exact
+from pipelines.wording import age, counted, exact, money, why_no_cost
 
 if TYPE_CHECKING:
     from pipelines.apiframe.paging import Paging
@@ -583,6 +583,9 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "balance": _balance(found["balance"]),
         "books": _books(found["reconciliation"]),
     }
+    if spent := found["spent_this_month"]:
+        cost = money(spent["cost"], spent["currency"]) if spent["cost"] is not None else why_no_cost(spent)
+        lines["this month"] = f"{exact(spent['credits'])} credits spent" + (f", {cost}" if cost else "")
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]

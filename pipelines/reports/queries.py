@@ -76,6 +76,10 @@ MEASURES = """
     sum(credits_pending) as credits_pending,
     sum(credits_refund_due) as credits_refund_due,
     sum(credits_refunded) as credits_refunded,
+    case when min(currency) = max(currency) and count(*) filter (where credits <> 0 and currency is null) = 0
+        then sum(cost) end as cost,
+    case when min(currency) = max(currency) then max(currency) end as currency,
+    count(*) filter (where credits <> 0 and currency is null) as jobs_without_price,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,
     {double(avg(credits) filter (where is_finished))} as credits_per_finished_job,
@@ -121,7 +125,7 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
 
     `by` names columns of reports.jobs, or a unit: the first day of the day, week (Monday) or month. Without
     any there is one row. Sorted by time, then by credits and jobs, most first. Rates run from 0 to 1, credits
-    are Decimals, None where every cost is unknown.
+    are Decimals, None where every cost is unknown; cost and currency are counted as in reports.monthly_spend.
     """
     keys = {key: f"cast(date_trunc('{key}', local_day) as date)" if key in UNITS else key for key in by}
     listed = "".join(f"{expression} as {key}, " for key, expression in keys.items())

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -43,12 +44,22 @@ def varied(api: Sandbox) -> None:
         at = api.now - timedelta(days=place, hours=3)
         api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=[None, 1.5, 0.0001][place % 3])
     for place, error in enumerate(ERRORS):
-        due = {"creditCost": 2.5} if place % 2 else {}
-        api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place), **due)
+        api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place))
+    api.add(1, status="FAILED", creditCost=12.5)  # whose refund has not come
     api.add(2, status="ARCHIVED", webhookStatus="sent")
     for days in (3, 4):  # no two at one time: which of them is the oldest would be chance
         api.add(1, status="QUEUED", created_at=api.now - timedelta(days=days))
     api.add(2, model=None, novel={"field": [1, 2.50, "🎨"]})
+
+
+def priced(api: Sandbox, project: Path) -> None:
+    """Give the project prices of the account's days: none for the first, then a price, a pack, another currency."""
+    days = [(api.now - timedelta(days=ago)).date() for ago in (50, 20, 5)]
+    lines = [f"{days[0]},0.0123456789,,,USD", f"{days[1]},,29,3000,USD", f"{days[2]},1.5,,,JPY"]
+    (project / ".dlt").mkdir(exist_ok=True)
+    (project / ".dlt" / "prices.csv").write_text(
+        "\n".join(["valid_from,price_per_credit,paid,credits,currency", *lines])
+    )
 
 
 def rows(settings: Settings, sql: str) -> Rows:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import test_notebooks
-from accounts import cells, differences, page_differences, rows, varied, views
+from accounts import cells, differences, page_differences, priced, rows, varied, views
 from support import JOBS, stale
 
 from pipelines import checks, report, status
@@ -30,10 +30,11 @@ ZONE = "America/New_York"
 
 
 @pytest.fixture
-def both(settings_for: Make) -> Any:
+def both(settings_for: Make, isolated: Path) -> Any:
     """An account of every shape in DuckDB, and its copy."""
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
+        priced(api, isolated)
         here = settings_for(api, destination="duckdb", timezone=ZONE)
         sync(here)
         api.advance(timedelta(hours=2))
@@ -92,6 +93,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
         name: value for name, value in one.items() if name not in ("path", "size_bytes")
     }
     assert two["size_bytes"] > 0
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # a job is priced by its day there
     for name in test_notebooks.NOTEBOOKS:
         monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
         _, shown = test_notebooks.run(name)

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 
 import pyspark
 import pytest
-from accounts import MOVING, differences, ordered, rows, varied
+from accounts import MOVING, differences, ordered, priced, rows, varied
 from deltalake import DeltaTable
 
 from pipelines.copying import copy
@@ -87,12 +87,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_every_common_view_gives_the_rows_of_duckdb(
-    settings_for: Make, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings_for: Make, spark: Any, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = tmp_path / "a lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(lake))
     with Sandbox(jobs=JOBS, days=200) as api:
         varied(api)
+        priced(api, isolated)
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
         here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
         sync(here)
