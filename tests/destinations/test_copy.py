@@ -34,9 +34,10 @@ def both(settings_for: Make) -> Any:
     """An account of every shape in DuckDB, and its copy."""
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
-        here = settings_for(api, destination="duckdb", timezone=ZONE)
+        here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h")
         sync(here)
         api.advance(timedelta(hours=2))
+        api.book("top-up", 1000)
         api.delete([api.listing()[3]["id"]])
         sync(here, full=True)
         there = settings_for(api, timezone=ZONE)
