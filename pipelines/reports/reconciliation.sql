@@ -470,6 +470,19 @@ combined as (
     select place from twos
 ),
 
+-- What the refunds of a pair come to at most, and readings that jobs around them may have moved.
+most as (
+    select place, sum(credits) as credits
+    from (select place, id, max(credits) as credits from refunds group by place, id) as dearest_refunds
+    group by place
+),
+
+loose as (
+    select reading from offsets where credits <> 0
+    union
+    select place + 1 from vague
+),
+
 -- What was gone at one reading is back at the next, and there are refunds that may have come in between.
 returned as (
     select suspects.place
@@ -550,7 +563,10 @@ dearest as (
 judged as (
     select
         pairs.*,
-        pairs.due_so_far + older.due - coalesce(least(pairs.gap_before, 0), 0) as other_refunds,
+        pairs.due_so_far + older.due
+        + case
+            when pairs.gap_before = 0 and pairs.gap_after = 0 then 0 else pairs.tolerance + coalesce(most.credits, 0)
+        end as other_refunds,
         fits.refund_jobs,
         case
             when doubts.doubt = 0 or found.place is not null or back.place is not null then pairs.gap else 0
@@ -564,13 +580,17 @@ judged as (
             when pairs.delisted > 0 then 'delisted'
             when doubts.doubt = 1 and pairs.gap_after is null then 'edge, next'
             when doubts.doubt = 1 or disturbed.place is not null or pairs.gap < 0 and pairs.gap = -pairs.gap_after then 'edge'
-            when pairs.gap > 0 and pairs.gap <= -pairs.gap_before then 'edge'
+            when
+                pairs.gap > 0 and pairs.gap_before <> 0
+                and (vague_before.place is not null or pairs.gap <= pairs.tolerance + most.credits) then 'edge'
+            when pairs.gap < 0 and pairs.gap_before <> 0 and opening.reading is not null then 'edge'
+            when pairs.gap < 0 and pairs.gap_after <> 0 and closing.reading is not null then 'edge'
             when pairs.scope = 'user' and pairs.gap > 0 then 'colleague, more'
             when pairs.scope = 'user' and fits.is_seen = 1 then 'colleague, refund'
             when pairs.scope = 'user' then 'colleague, less'
             when due_fits.place is not null then 'due'
             when
-                pairs.gap > 0 and pairs.gap <= pairs.due_so_far + older.due - coalesce(least(pairs.gap_before, 0), 0)
+                pairs.gap > 0 and pairs.gap <= pairs.due_so_far + older.due
                 and pairs.gap >= least(pairs.least_due_so_far, older.least_due) then 'due'
             when pairs.gap > 0 then 'top-up'
             when pairs.gap_after is null then 'next'
@@ -591,6 +611,10 @@ judged as (
     left join combined on pairs.place = combined.place
     left join vague on pairs.place = vague.place
     left join renewed on pairs.place = renewed.place
+    left join loose as opening on pairs.place = opening.reading
+    left join loose as closing on pairs.place + 1 = closing.reading
+    left join vague as vague_before on pairs.place - 1 = vague_before.place
+    left join most on pairs.place - 1 = most.place
     left join back on pairs.place = back.place
     left join due_fits on pairs.place = due_fits.place
     left join (select distinct place from found) as found on pairs.place = found.place
