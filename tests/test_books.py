@@ -1,11 +1,16 @@
-"""`reports.reconciliation`: given readings of the balance and jobs, then what does not add up, and perhaps why."""
+"""`reports.reconciliation`: given readings of the balance and jobs, then what does not add up, and perhaps why.
 
+At the end a few random accounts; `python tests/books.py` plays hundreds, and replays a seed.
+"""
+
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
 import pytest
+from books import KINDS, Figures, play
 from reports.tables import base_tables, insert
 from support import query
 
@@ -251,3 +256,12 @@ def test_the_books_of_an_account_balance_until_a_refund_is_lost(settings_for: Ma
     ]
     told = status.facts(chosen, clock.machine_time())["reconciliation"]
     assert (told["verdict"], told["pairs"], told["pairs_off"], float(told["residual"])) == ("balances", 5, 2, 987.5)
+
+
+@pytest.mark.parametrize("kind", KINDS * 2)
+def test_no_verdict_on_a_random_account_is_wrong(kind: str) -> None:
+    seed = random.SystemRandom().randrange(10**6)  # others at each run
+    _, pairs = play(seed, kind)
+    assert pairs
+    told = [str(pair) for pair in Figures().add(kind, pairs)]
+    assert not told, f"python tests/books.py --only {seed} --kind {kind}"

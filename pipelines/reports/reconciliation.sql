@@ -470,6 +470,37 @@ combined as (
     select place from twos
 ),
 
+-- What the refunds of a pair come to at most, and readings that jobs around them may have moved.
+most as (
+    select place, sum(credits) as credits
+    from (select place, id, max(credits) as credits from refunds group by place, id) as dearest_refunds
+    group by place
+),
+
+loose as (
+    select reading from offsets where credits <> 0
+    union
+    select place + 1 from vague
+),
+
+-- What was gone at one reading is back at the next, and there are refunds that may have come in between.
+returned as (
+    select suspects.place
+    from suspects
+    where
+        suspects.gap < 0 and suspects.gap = -suspects.gap_after and (
+            suspects.place in (select fits.place from fits)
+            or suspects.place in (select combined.place from combined)
+            or suspects.place in (select vague.place from vague)
+        )
+),
+
+back as (
+    select place from returned
+    union
+    select place + 1 from returned
+),
+
 -- A plan's renewal may take what was left: then some balance of the pair was what plans give, a multiple of 500.
 levels as (
     select
@@ -532,18 +563,28 @@ dearest as (
 judged as (
     select
         pairs.*,
-        pairs.due_so_far + older.due as all_due,
+        pairs.due_so_far + older.due
+        + case
+            when pairs.gap_before = 0 and pairs.gap_after = 0 then 0 else pairs.tolerance + coalesce(most.credits, 0)
+        end as other_refunds,
         fits.refund_jobs,
-        case when doubts.doubt = 0 or found.place is not null then pairs.gap else 0 end as moved,
+        case
+            when doubts.doubt = 0 or found.place is not null or back.place is not null then pairs.gap else 0
+        end as moved,
         case
             when pairs.has_other_account then 'account'
             when lost.jobs > 0 then 'late'
-            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null then 'none'
+            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null or back.place is not null then 'none'
             when pairs.jobs_cost_unknown > 0 or pairs.unknown > 0 then 'cost'
             when pairs.is_clock_unsure then 'clock'
             when pairs.delisted > 0 then 'delisted'
             when doubts.doubt = 1 and pairs.gap_after is null then 'edge, next'
-            when doubts.doubt = 1 or disturbed.place is not null then 'edge'
+            when doubts.doubt = 1 or disturbed.place is not null or pairs.gap < 0 and pairs.gap = -pairs.gap_after then 'edge'
+            when
+                pairs.gap > 0 and pairs.gap_before <> 0
+                and (vague_before.place is not null or pairs.gap <= pairs.tolerance + most.credits) then 'edge'
+            when pairs.gap < 0 and pairs.gap_before <> 0 and opening.reading is not null then 'edge'
+            when pairs.gap < 0 and pairs.gap_after <> 0 and closing.reading is not null then 'edge'
             when pairs.scope = 'user' and pairs.gap > 0 then 'colleague, more'
             when pairs.scope = 'user' and fits.is_seen = 1 then 'colleague, refund'
             when pairs.scope = 'user' then 'colleague, less'
@@ -570,6 +611,11 @@ judged as (
     left join combined on pairs.place = combined.place
     left join vague on pairs.place = vague.place
     left join renewed on pairs.place = renewed.place
+    left join loose as opening on pairs.place = opening.reading
+    left join loose as closing on pairs.place + 1 = closing.reading
+    left join vague as vague_before on pairs.place - 1 = vague_before.place
+    left join most on pairs.place - 1 = most.place
+    left join back on pairs.place = back.place
     left join due_fits on pairs.place = due_fits.place
     left join (select distinct place from found) as found on pairs.place = found.place
     left join lost on pairs.place = lost.place
@@ -600,7 +646,7 @@ select
         when 'charge' then 'charge without a job'
         else 'cannot tell'
     end as verdict,
-    case when reason <> 'top-up' then 0 when gap > all_due then gap - all_due else gap end as top_up_at_least,
+    case when reason <> 'top-up' then 0 when gap > other_refunds then gap - other_refunds else gap end as top_up_at_least,
     case when reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs end as refund_jobs,
     case reason
         when 'account' then 'the two readings are of different accounts'

@@ -35,9 +35,10 @@ def both(settings_for: Make, isolated: Path) -> Any:
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
         priced(api, isolated)
-        here = settings_for(api, destination="duckdb", timezone=ZONE)
+        here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h")
         sync(here)
         api.advance(timedelta(hours=2))
+        api.book("top-up", 1000)
         api.delete([api.listing()[3]["id"]])
         sync(here, full=True)
         there = settings_for(api, timezone=ZONE)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -95,8 +95,12 @@ def test_every_common_view_gives_the_rows_of_duckdb(
         varied(api)
         priced(api, isolated)
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
-        here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
-        sync(here)
+        wanted = {"timezone": ZONE, "workers": 8, "request_timeout": 60, "balance_every": "1h"}
+        here = settings_for(api, destination="duckdb", **wanted)
+        for _ in range(3):  # pairs of readings, one of which does not balance
+            sync(here)
+            api.advance(timedelta(hours=2))
+            api.book("charge", -3)
         copy(store_for(here), store_for(settings_for(api, timezone=ZONE)))
     rules = tmp_path / "rules.csv"
     rules.write_text("text,reason\nit's,\"quo'ted \\\"\ntimeout,time-out\n")
