@@ -282,7 +282,7 @@ def report_command(days: int | None, first: str | None, last: str | None, output
 @quiet_option
 @json_option
 def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
-    """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
+    """Hold freshness, failures, spend, refunds, credits left and more against checks.*; exit code 5 on a breach."""
     from pipelines import checks
     from pipelines.stores import connect
 
@@ -517,6 +517,8 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "high-water mark": _time(found["high_water_mark"]),
         "balance": _balance(found["balance"]),
     }
+    if found["runway"] is not None:
+        lines["runway"] = found["runway"]["sentence"]
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import duckdb
 from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.exact import moment
+from pipelines.reports.spending import runway
+from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
@@ -38,7 +41,13 @@ def facts(chosen: Settings, now: int) -> dict[str, Any]:
         size = store.size_bytes(connection)
         named = {} if isinstance(store.place, Path) else {"place": store.place}
         try:
-            return {"path": str(store.place), **named, "size_bytes": size, **_published(connection, store.place, now)}
+            return {
+                "path": str(store.place),
+                **named,
+                "size_bytes": size,
+                **_published(connection, store.place, now),
+                "runway": _runway(runway(connection, chosen.timezone)),
+            }
         except ApiframeWarehouseError:
             raise
         except duckdb.Error as problem:
@@ -76,6 +85,15 @@ def _balance(last: Balance | None, now: int) -> Mapping[str, Any] | None:
         return None
     age_seconds = max(0, round((now - last.read_at) / 1e6))
     return {**last._asdict(), "read_at": moment(last.read_at).isoformat(), "age_seconds": age_seconds}
+
+
+def _runway(found: Runway | None) -> Mapping[str, Any] | None:
+    """Return how long the credits last, as people read it and by name; none where no balance was read."""
+    if found is None:
+        return None
+    facts = {name: value for name, value in found._asdict().items() if name != "path"}
+    times = {name: value.isoformat() for name, value in facts.items() if isinstance(value, date)}
+    return {**facts, **times, "sentence": sentence(found)}
 
 
 def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:
