@@ -142,11 +142,12 @@ def test_a_warehouse_tells_the_balance_less_what_was_spent_since(settings_for: M
         assert first
         assert first.credits_per_day
         assert (first.credits_left, first.days, first.scope) == (read, 28, "team")
-        spent = query(
+        last = first.at.date() - timedelta(days=1)
+        [(spent,)] = query(
             chosen.path,
-            "select sum(credits + credits_pending) from reports.daily_spend where day between "
-            f"date '{first.at.date() - timedelta(days=28)}' and date '{first.at.date() - timedelta(days=1)}'",
-        )[0][0]
+            "select sum(credit_cost) from apiframe.jobs where cast(created_at at time zone 'America/New_York' as date) "
+            f"between date '{last - timedelta(days=27)}' and date '{last}'",
+        )
         assert first.credits_per_day == round(spent / 28, 4)
         api.advance(timedelta(hours=2))
         born = api.add(3, model="midjourney")

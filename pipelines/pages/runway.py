@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import duckdb
@@ -51,11 +51,13 @@ class CreditsLeft(Section):
         found = self.data.runway
         if found.credits_left is None:
             return []
-        told = {"ends": str(found.ends_on), "ended": "no credits are left", "not within a year": "beyond a year"}
-        span = f"80 % range: {found.earliest} to {found.latest or 'beyond a year'}" if found.ends_on else ""
+        told = {"ends": _day(found.ends_on), "ended": "no credits are left", "not within a year": "beyond a year"}
+        latest = _day(found.latest) or "beyond a year"
+        span = f"80 % range: {_day(found.earliest)} to {latest}" if found.verdict == "ends" else ""
+        basis = f"mean of the last {found.days} days" if found.credits_per_day is not None else ""
         return [
             Card("Credits left", exact(found.credits_left), f"read {clock(found.read_at, self.asked.period.timezone)}"),
-            Card("Credits a day", number(found.credits_per_day, 1), f"mean of the last {found.days} days"),
+            Card("Credits a day", number(found.credits_per_day, 1), basis),
             Card("They last until", told.get(found.verdict, found.verdict), span),
         ]
 
@@ -84,3 +86,8 @@ class CreditsLeft(Section):
             f"Mean credits by weekday, last {self.data.runway.days} days",
             [Column("Weekday", WEEKDAYS), Column("Credits a day", self.data.runway.by_weekday, exact)],
         )
+
+
+def _day(day: date | None) -> str:
+    """Write a day so that a narrow card breaks it between words."""
+    return f"{day.day} {day:%b %Y}" if day else ""

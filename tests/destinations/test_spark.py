@@ -94,7 +94,7 @@ def test_every_common_view_gives_the_rows_of_duckdb(
     with Sandbox(jobs=JOBS, days=200) as api:
         varied(api)
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
-        here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60)
+        here = settings_for(api, destination="duckdb", timezone=ZONE, workers=8, request_timeout=60, balance_every="1h")
         sync(here)
         copy(store_for(here), store_for(settings_for(api, timezone=ZONE)))
     rules = tmp_path / "rules.csv"

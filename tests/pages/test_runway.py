@@ -48,7 +48,7 @@ def test_what_is_left_and_until_when(add: Make, answer: Make, left: Make, cells:
     assert [(card.title, card.value) for card in section.cards()] == [
         ("Credits left", "100"),
         ("Credits a day", "9.0"),
-        ("They last until", "2024-04-27"),
+        ("They last until", "27 Apr 2024"),
     ]
     assert "until 2024-04-27 (80 % range: 2024-04-27 to 2024-04-27) at 9.0 credits a day" in section.sentence()
     assert "others of your team" in section.sentence()
