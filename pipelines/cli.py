@@ -339,7 +339,7 @@ def export_command(name: str, target: Path, as_json: bool) -> None:
 @click.option("--quiet", is_flag=True, help="Print what is not in order and nothing else.")
 @json_option
 def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) -> int:
-    """Hold freshness, failures, spend, balance, refunds, webhooks against checks.*; exit code 5 on a breach.
+    """Hold freshness, failures, spend, refunds, credits left and more against checks.*; exit code 5 on a breach.
 
     --notify sends to each of these that is set: Slack (runtime.slack_incoming_hook), a program (checks.webhook_url),
     mail (checks.mail_to).
@@ -586,6 +586,8 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     if spent := found["spent_this_month"]:
         cost = money(spent["cost"], spent["currency"]) if spent["cost"] is not None else why_no_cost(spent)
         lines["this month"] = f"{exact(spent['credits'])} credits spent" + (f", {cost}" if cost else "")
+    if found["runway"] is not None:
+        lines["runway"] = found["runway"]["sentence"]
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]

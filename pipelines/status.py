@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,8 @@ import duckdb
 from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.exact import moment
+from pipelines.reports.spending import runway
+from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
@@ -40,6 +43,7 @@ def facts(chosen: Settings, now: int) -> dict[str, Any]:
         named = {} if isinstance(store.place, Path) else {"place": store.place}
         try:
             published = _published(connection, store.place, now)
+            published["runway"] = _runway(runway(connection, chosen.timezone))
             spent = _spent_this_month(connection, chosen.timezone, now)
         except ApiframeWarehouseError:
             raise
@@ -125,6 +129,15 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[
         "pairs_off": off,
         "residual": residual,
     }
+
+
+def _runway(found: Runway | None) -> Mapping[str, Any] | None:
+    """Return how long the credits last, as people read it and by name; none where no balance was read."""
+    if found is None:
+        return None
+    facts = {name: value for name, value in found._asdict().items() if name != "path"}
+    times = {name: value.isoformat() for name, value in facts.items() if isinstance(value, date)}
+    return {**facts, **times, "sentence": sentence(found)}
 
 
 def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:

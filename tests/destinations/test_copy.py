@@ -83,7 +83,14 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
 
 
 def answer(kind: type[Section], period: Period, now: datetime, connection: Any) -> pd.DataFrame:
-    return pd.DataFrame(kind.load(connection, Asked(period, "week", now, None)))
+    return shown(kind.load(connection, Asked(period, "week", now, None)))
+
+
+def shown(data: Any) -> pd.DataFrame:
+    """The data of a section as one frame."""
+    if isinstance(data, pd.DataFrame):
+        return data
+    return pd.concat([part if isinstance(part, pd.DataFrame) else pd.DataFrame([part]) for part in data], axis=1)
 
 
 def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +109,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
         _, also = test_notebooks.run(name)
         assert list(also) == list(shown)
         for one, two in zip(also.values(), shown.values(), strict=True):
-            assert differences(cells(pd.DataFrame(one.data)), cells(pd.DataFrame(two.data))) == []
+            assert differences(cells(shown(one.data)), cells(shown(two.data))) == []
 
 
 def test_the_next_sync_goes_on_where_the_copied_warehouse_was(both: Any) -> None:
