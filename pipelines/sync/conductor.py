@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -66,12 +66,13 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole. Leaves
     the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
+    given = {name: table.read(settings) for name, table in tables().items() if table.read}
     store = store_for(settings)
     client = client_of(settings)
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
         views = store.checked_views()  # what is wrong with them is said before anything is read
-        outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
+        outcome = _Sync(settings, client, store, warehouse, full, since, on_page, given).run(begun)
         outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()
     return outcome
@@ -87,7 +88,9 @@ class _Sync:
         full: bool,
         since: int | None,
         on_page: Callable[[Paging], None],
+        given: Mapping[str, Any],
     ) -> None:
+        self.given = given
         self.settings = settings
         self.client = client
         self.store = store
