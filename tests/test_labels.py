@@ -1,5 +1,6 @@
 """Labels: who jobs were for, by a file and by rules of the user's; what carries none is always told."""
 
+import importlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,11 +12,13 @@ import pytest
 from reports.tables import base_tables, insert
 from support import query
 
+from pipelines import tables
 from pipelines.errors import ConfigurationError
 from pipelines.reports import create_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import sync
+from pipelines.tables import Column, Table
 
 Make = Callable[..., Settings]
 HEADER = "job_id,label,value\n"
@@ -309,3 +312,64 @@ def test_a_new_job_of_a_known_label_is_labelled_when_it_comes(api: Sandbox, sett
     api.add(1, id="late")
     sync(chosen)
     assert labelled(chosen)["late", "project"] == ("x", "file")
+
+
+INPUTS = [
+    '{"Style": {"name": "RAW it\'s"}, "n": 3, "on": true}',
+    '{"style": {"name": "raw"}, "list": ["x", "Raw"]}',
+    '{"style": "raw \\u0000 \\\\u0000", "n": null}',
+    None,
+]
+
+
+@pytest.fixture
+def inputs(monkeypatch: pytest.MonkeyPatch, destination: str) -> list[tuple[str, str | None]]:
+    """What the table job_inputs is given at the next sync: id and input."""
+    given: list[tuple[str, str | None]] = []
+    columns = (Column("id", "VARCHAR", "Which."), Column("input", "JSON", "What."))
+    table = Table("job_inputs", "A row a job.", columns, mode="replace", key=("id",), rows=lambda _: given)
+    known = tables.tables() | {table.name: table}
+    for module in ("tables", "sync.conductor", "reports.label_rules", "stores.duckdb", f"stores.{destination}"):
+        monkeypatch.setattr(f"pipelines.{module}.tables", lambda: known, raising=False)
+    if destination == "delta":
+        monkeypatch.setitem(importlib.import_module("pipelines.stores.delta").KNOWN, table.name, table)
+    return given
+
+
+@pytest.mark.everywhere
+def test_rules_ask_any_path_of_the_input(settings_for: Make, inputs: list[tuple[str, str | None]]) -> None:
+    rules = {
+        "name": ("input.style.name", "RAW", [1]),
+        "Name": ("input.Style.name", "it's", [0]),
+        "n": ("input.n", "3", [0]),
+        "on": ("input.on", "true", [0]),
+        "list": ("input.list", "raw", [1]),
+        "json": ("input.style", "raw", [1, 2]),
+        "gone": ("input.gone-by.x", "a", []),
+    }
+    with Sandbox(jobs=0) as api:
+        chosen = settings_for(api)
+        ids = [api.add(1)[0] for _ in range(5)]
+        inputs.extend(zip(ids, INPUTS, strict=False))
+        inputs.append((ids[1], INPUTS[1]))  # twice, as no sync should leave it
+        lines = [f"{label},hit,{field},{contains}\n" for label, (field, contains, _) in rules.items()]
+        write(chosen, "label_rules.csv", RULES + "".join(lines))
+        sync(chosen)
+    found = labelled(chosen)
+    assert len(found) == 5 * len(rules)
+    for label, (_, _, hit) in rules.items():
+        assert [place for place, each in enumerate(ids) if found[each, label][0] == "hit"] == hit, label
+
+
+def test_without_inputs_a_rule_that_asks_for_them_meets_no_job_and_its_label_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: table for name, table in tables.tables().items() if name != "job_inputs"}
+    monkeypatch.setattr("pipelines.reports.label_rules.tables", lambda: known)
+    file = tmp_path / "label_rules.csv"
+    file.write_text(RULES + "style,raw,input.style,raw\nstyle,rest,created_after,2020-01-01\nother,x,input.x,x\n")
+    with base_tables() as connection:
+        insert(connection, "jobs", [{"id": "a", "created_at": "2026-01-01T00:00:00Z"}])
+        create_views(connection, "UTC", labels=file)
+        found = connection.execute("select label, value from reports.labelled_jobs order by label").fetchall()
+    assert found == [("other", None), ("style", "rest")]

@@ -66,12 +66,12 @@ def sync(
     every page. Raises the errors of `pipelines.errors` and of the client; the next sync then makes it whole. Leaves
     the process that calls as it was: its environment, dlt's configuration, signals and imports.
     """
-    given = {name: table.read(settings) for name, table in tables().items() if table.read}
     store = store_for(settings)
     client = client_of(settings)
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
         views = store.checked_views()  # what is wrong with them is said before anything is read
+        given = {name: table.check(settings) for name, table in tables().items() if table.check}
         outcome = _Sync(settings, client, store, warehouse, full, since, on_page, given).run(begun)
         outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()

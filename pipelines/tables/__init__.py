@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.settings import Settings
-
 SCHEMA = "apiframe"
 
 
@@ -49,8 +47,8 @@ class Table:
     `rows` is called once a sync, with a `_sync.Sync`, `before` the jobs are read or after. It returns tuples in the
     order of `columns`, or None to leave the table as it is. They are stored when the sync ends well: added (append),
     put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error.
-    `read` is for a table that holds a file of the user's: called before anything is asked of the API, it returns what
-    `rows` finds as the sync's `given`, or raises ConfigurationError.
+    `check` is called before a sync reads anything, and raises ConfigurationError where a file of the user's is wrong;
+    what it returns, `rows` finds in the sync's `given`.
     """
 
     name: str
@@ -60,7 +58,7 @@ class Table:
     key: tuple[str, ...] = ()
     rows: Callable[[Any], Iterable[Sequence[Any]] | None] | None = None
     before: bool = False
-    read: Callable[[Settings], Any] | None = None
+    check: Callable[[Any], Any] | None = None
 
     def select(self, present: Iterable[str] | None = None) -> str:
         """Return the list of columns to select, times in microseconds; null for those that are not `present` yet."""

@@ -18,7 +18,7 @@ class Sync(Protocol):
     warehouse: Warehouse
     account: Account  # whose key it is, as far as that is known
     catalogue: Catalogue  # of models
-    given: Mapping[str, Any]  # by table: what it has read of the user's files
+    given: Mapping[str, Any]  # by table: what its check has returned
 
     @property
     def started_at(self) -> int:

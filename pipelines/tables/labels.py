@@ -99,5 +99,5 @@ TABLE = Table(
     mode="replace",
     key=("job_id", "label"),
     rows=rows,
-    read=read_labels,
+    check=read_labels,
 )
