@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import test_notebooks
-from accounts import cells, differences, page_differences, rows, varied, views
+from accounts import cells, differences, label, page_differences, rows, varied, views
 from support import JOBS, stale
 
 from pipelines import checks, report, status
@@ -35,6 +35,7 @@ def both(settings_for: Make) -> Any:
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
         here = settings_for(api, destination="duckdb", timezone=ZONE)
+        label(api, here.project)
         sync(here)
         api.advance(timedelta(hours=2))
         api.delete([api.listing()[3]["id"]])
