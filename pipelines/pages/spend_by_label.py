@@ -83,7 +83,7 @@ class SpendByLabel(Section):
 
     def _told(self, name: str, group: pd.DataFrame) -> str:
         conflicts = int(group["jobs_in_conflict"].sum())
-        first = f" {counted(conflicts, 'job')} of the file with several values: the first counts." if conflicts else ""
+        first = f" To {counted(conflicts, 'job')} the file gives several values: the first counts." if conflicts else ""
         spent = group["credits"].map(lambda cost: Decimal(0) if missing(cost) else cost).astype(object)
         total, none = spent.sum(), spent[group["value"].isna()].sum()
         if total <= 0:

@@ -86,6 +86,7 @@ def answer(kind: type[Section], period: Period, now: datetime, connection: Any) 
 
 
 def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # the notebooks', in which days and times of label rules are meant
     _, here, there = both
     now = int(datetime.now(UTC).timestamp() * 1e6)
     one, two = status.facts(here, now), status.facts(there, now)

@@ -50,7 +50,7 @@ def test_each_label_tells_of_all_credits_and_of_those_that_have_none(
     ]
     assert section.sentence() == (
         "client: 20.0 % of the credits have a value, 6 have none. "
-        "1 job of the file with several values: the first counts. "
+        "To 1 job the file gives several values: the first counts. "
         "project: 60.0 % of the credits have a value, 3 have none."
     )
     assert len(section.chart(900).data) == 5
