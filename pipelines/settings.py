@@ -50,6 +50,7 @@ class Settings:
     path: Path
     destination: str
     timezone: str
+    labels_from: Path | None
     max_age: timedelta
     failure_rate: float
     failure_window: timedelta
@@ -229,6 +230,15 @@ def _path(value: object) -> Path:
     return path
 
 
+def _table_file(value: object) -> Path | None:
+    text = _optional(value)
+    if text is None:
+        return None
+    if Path(text).suffix not in (".csv", ".parquet") or "\0" in text:
+        raise ValueError("must be the path of a .csv or .parquet file")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path fails where a user has no home
+
+
 def _zone(value: object) -> str:
     try:
         return ZoneInfo(str(value)).key
@@ -283,6 +293,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "path": ("warehouse.path", "data/warehouse.duckdb", _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),
+    "labels_from": ("reports.labels_from", "", _table_file),
     "max_age": ("checks.max_age", "26h", duration),
     "failure_rate": ("checks.failure_rate", 0.2, _number(0, 1, float)),
     "failure_window": ("checks.failure_window", "24h", duration),

@@ -141,6 +141,7 @@ WRONG = [
     ("sources.apiframe.settle_after", "an hour", "must be a duration like 30m, 1h or 2d"),
     ("sources.apiframe.settle_after", "-1h", "must be a duration"),
     ("sources.apiframe.settle_after", "99999d", "at most 3650d"),
+    ("reports.labels_from", "labels.xlsx", "must be the path of a .csv or .parquet file"),
     ("sources.apiframe.balance_every", "hourly", "must be a duration"),
     ("sources.apiframe.workers", "0", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "65", "a whole number from 1 to 64"),

@@ -55,12 +55,15 @@ class Extent:
     zones: list[str]
 
 
-PERIOD = """
+IN_PERIOD = """
+    {local_day(created_at)} between $first and $last
+    and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+"""
+PERIOD = f"""
 with period as (
-    select jobs.*, {local_day(created_at)} as local_day
+    select jobs.*, {{local_day(created_at)}} as local_day
     from reports.jobs
-    where {local_day(created_at)} between $first and $last
-        and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+    where {IN_PERIOD}
 )
 """
 

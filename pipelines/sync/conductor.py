@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -71,10 +71,8 @@ def sync(
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
         views = store.checked_views()  # what is wrong with them is said before anything is read
-        for table in tables().values():
-            if table.check:
-                table.check(settings)
-        outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
+        given = {name: table.check(settings) for name, table in tables().items() if table.check}
+        outcome = _Sync(settings, client, store, warehouse, full, since, on_page, given).run(begun)
         outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()
     return outcome
@@ -90,7 +88,9 @@ class _Sync:
         full: bool,
         since: int | None,
         on_page: Callable[[Paging], None],
+        given: Mapping[str, Any],
     ) -> None:
+        self.given = given
         self.settings = settings
         self.client = client
         self.store = store

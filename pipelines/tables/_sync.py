@@ -1,6 +1,7 @@
 """What a table may ask of the sync that fills it."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from pipelines.apiframe.account import Account
 from pipelines.apiframe.catalogue import Catalogue
@@ -17,6 +18,7 @@ class Sync(Protocol):
     warehouse: Warehouse
     account: Account  # whose key it is, as far as that is known
     catalogue: Catalogue  # of models
+    given: Mapping[str, Any]  # by table: what its check has returned
 
     @property
     def started_at(self) -> int:

@@ -62,6 +62,30 @@ def priced(api: Sandbox, project: Path) -> None:
     )
 
 
+def label(api: Sandbox, project: Path) -> Path:
+    """Give jobs labels by a file and by rules of every kind; returns the file of the rules."""
+    folder = project / ".dlt"
+    folder.mkdir(exist_ok=True)
+    named = [f"{job['id']},project,p{place % 3}\n" for place, job in enumerate(api.listing()[:30])]
+    twice = f"{api.listing()[0]['id']},project,other\n"
+    (folder / "labels.csv").write_text("".join(["job_id,label,value\n", *named, twice, "gone,project,x\n"]))
+    day = api.now.date() - timedelta(days=20)
+    lines = [
+        'project,"quo\'ted ""\\",error,it\'s',
+        "project,über,error,ÜBERLAST",
+        "kind,moving,modality,Video",
+        "kind,other,model,a",
+        f"time,late,created_after,{day + timedelta(days=10)}",
+        f"time,middle,created_after,{day}T13:30",
+        f"time,early,created_before,{day - timedelta(days=10)}T00:00:00.5+05:30",
+        f"time,first,created_before,{day - timedelta(days=5)}",
+        "team,mine,scope,USER",
+    ]
+    rules = folder / "label_rules.csv"
+    rules.write_text("\n".join(["label,value,field,contains", *lines]))
+    return rules
+
+
 def rows(settings: Settings, sql: str) -> Rows:
     with contextlib.closing(connect(settings)) as connection:
         table = connection.sql(sql).to_arrow_table()

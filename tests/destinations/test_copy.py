@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import test_notebooks
-from accounts import cells, differences, page_differences, priced, rows, varied, views
+from accounts import cells, differences, label, page_differences, priced, rows, varied, views
 from support import JOBS, stale
 
 from pipelines import checks, report, status
@@ -36,6 +36,7 @@ def both(settings_for: Make, isolated: Path) -> Any:
         varied(api)
         priced(api, isolated)
         here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h")
+        label(api, here.project)
         sync(here)
         api.advance(timedelta(hours=2))
         api.book("top-up", 1000)
@@ -94,6 +95,7 @@ def shown(data: Any) -> pd.DataFrame:
 
 
 def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # the notebooks', in which days and times of label rules are meant
     _, here, there = both
     now = int(datetime.now(UTC).timestamp() * 1e6)
     one, two = status.facts(here, now), status.facts(there, now)

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 
 import pyspark
 import pytest
-from accounts import MOVING, differences, ordered, priced, rows, varied
+from accounts import MOVING, differences, label, ordered, priced, rows, varied
 from deltalake import DeltaTable
 
 from pipelines.copying import copy
@@ -97,6 +97,7 @@ def test_every_common_view_gives_the_rows_of_duckdb(
         api.add(1, created_at=datetime(2025, 11, 2, 4, 45, tzinfo=UTC))
         wanted = {"timezone": ZONE, "workers": 8, "request_timeout": 60, "balance_every": "1h"}
         here = settings_for(api, destination="duckdb", **wanted)
+        labels = label(api, here.project)
         for _ in range(3):  # pairs of readings, one of which does not balance
             sync(here)
             api.advance(timedelta(hours=2))
@@ -111,7 +112,7 @@ def test_every_common_view_gives_the_rows_of_duckdb(
     (own / "duck.sql").write_text(text.format("list_unique([1])"))
     with pytest.warns(UserWarning, match=r"a view of your own is left out: .*duck\.sql:5: "):
         assert "reports_own" in register(spark, str(lake / "apiframe"), ZONE, own=own)
-    made = register(spark, str(lake / "apiframe"), ZONE)
+    made = register(spark, str(lake / "apiframe"), ZONE, label_rules=labels)
     assert len(spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()) == 3, "a driver and two workers"
     common = [view for view in read_views() if view.engine is None]
     assert made == [f"reports_{view.name}" for view in common]
