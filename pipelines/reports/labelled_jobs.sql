@@ -18,6 +18,8 @@
 --   credits: credits spent, as in reports.jobs; null where unknown
 --   credits_pending: credits of an open job, as in reports.jobs
 --   credits_refund_due: credits that a failed job costs still, as in reports.jobs
+--   cost: credits in money, as in reports.jobs; null where they are unknown or have no price
+--   currency: of the price of the day; null where there is none
 --   is_cost_unknown: the job's cost is unknown, and credits therefore null
 with known as (
     select label from apiframe.labels
@@ -41,6 +43,8 @@ lowered as (
         credits,
         credits_pending,
         credits_refund_due,
+        cost,
+        currency,
         is_cost_unknown
     from reports.jobs
 ),
@@ -72,5 +76,7 @@ select
     credits,
     credits_pending,
     credits_refund_due,
+    cost,
+    currency,
     is_cost_unknown
 from ruled
