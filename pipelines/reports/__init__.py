@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import duckdb
 
@@ -36,6 +36,7 @@ MADE = r" \(definition [0-9a-f]{12}\)$"
 
 Macros = dict[str, Callable[..., str]]
 Engine = Literal["duckdb", "postgres", "spark"]
+ENGINES: frozenset[str] = frozenset(get_args(Engine))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class View:
 
     name: str
     description: str
-    engine: str | None
+    engines: frozenset[str]  # that can have it
     needs: frozenset[str]
     columns: dict[str, str]
     query: str
@@ -160,7 +161,7 @@ def definitions(
             views[view.name] = view
         except ViewError as problem:
             notes.append(left_out(problem))
-    order = _in_order({name: view for name, view in views.items() if view.engine in (None, engine)}, notes)
+    order = _in_order({name: view for name, view in views.items() if engine in view.engines}, notes)
     return Definitions(order, {view.name: queries[view.name] for view in order}, notes)
 
 
@@ -190,7 +191,7 @@ def engine_of(connection: Any) -> Engine:
 def read_views(engine: Engine = "duckdb") -> list[View]:
     """Read every view of ours that an engine can have, each after those it needs."""
     views = [_read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))]
-    return _in_order({view.name: view for view in views if view.engine in (None, engine)}, [])
+    return _in_order({view.name: view for view in views if engine in view.engines}, [])
 
 
 def _in_order(views: dict[str, View], notes: list[str]) -> list[View]:
@@ -233,7 +234,7 @@ def _read_view(file: Path, engine: Engine, ours: Mapping[str, View] | None = Non
     variant = FOLDER / "variants" / f"{file.stem}.{engine}.sql"
     if ours is None and variant.exists():
         query, start = variant.read_text(encoding="utf-8"), 0
-        view = replace(view, engine=engine, file=variant)
+        view = replace(view, engines=frozenset({engine}), file=variant)
     if not query.strip():
         raise ViewError(file, start + 1, "behind the comments a select is missing")
     blank = len(query) - len(query.lstrip())
@@ -259,7 +260,7 @@ def _with_head(file: Path, head: list[str]) -> View:
     return View(
         name=file.stem,
         description=described,
-        engine=marked["Engine"].split(" ", 1)[0] if "Engine" in marked else None,
+        engines=frozenset(each.split()[0] for each in marked["Engine"].split(", ")) if "Engine" in marked else ENGINES,
         needs=frozenset(re.split(r",\s*", marked["Needs"])),
         columns=columns,
         query="",
@@ -337,7 +338,6 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
-    joined(text): the texts of a group in their order, with commas between them
     """
     common: Macros = {
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
@@ -348,7 +348,6 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
-        "joined": lambda text: f"string_agg({text}, ', ' order by {text})",
     }
     exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
     if engine == "postgres":
@@ -378,7 +377,6 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
             "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
-            "joined": lambda text: f"array_join(array_sort(collect_list({text})), ', ')",
         }
     return common
 
