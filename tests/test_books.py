@@ -214,6 +214,12 @@ def test_jobs_around_a_reading_count_on_the_side_on_which_both_pairs_add_up(book
     assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 7)]
 
 
+def test_a_job_of_the_second_of_the_first_reading_may_have_come_after_it(books: Books) -> None:
+    books.job("after", 0.5 / 3600, 7)
+    books.readings(100, 93, 93)
+    assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 0)]
+
+
 @pytest.mark.parametrize(
     ("cells", "why"),
     [

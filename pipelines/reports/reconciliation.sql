@@ -369,7 +369,7 @@ explained as (
         suspects.place,
         case
             when opening.credits = 0 or suspects.gap_before = opening.credits then 0
-            when suspects.gap_before is null then 1
+            when suspects.gap_before is null then 0  -- before the first reading nothing contradicts
             when earlier.reading is not null then case when suspects.gap_before = 0 then 1 else 0 end
             when suspects.gap_before = 0 then 2
             else 1
