@@ -46,7 +46,7 @@ KINDS = (
     "missed",  # readings that fail
     "several",  # leaks and top-ups as they come, and all the rest
 )
-CLEAN = {"clean", "missed", "late"}
+CLEAN = {"clean", "missed"}
 WRONG = {"refund", "unseen", "charge"}  # events by which the customer loses
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from reports.tables import base_tables, insert
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.reports import FOLDER, create_views, read_rules, read_views
+from pipelines.reports import ENGINES, FOLDER, create_views, read_rules, read_views
 from pipelines.reports.queries import Period, summary
 from pipelines.tables import tables
 
@@ -90,7 +90,7 @@ def test_description_is_true_and_in_the_database(view: Any, warehouse: duckdb.Du
 def test_plain_views_stay_within_what_every_engine_knows() -> None:
     special = r"\b(qualify|arg_max|regexp\w*|group by all|lambda|unnest|list_\w+|epoch)\b|::|->"
     for view in VIEWS.values():
-        assert bool(re.search(special, view.query, re.IGNORECASE)) == (view.engine is not None), view.name
+        assert view.engines < ENGINES or not re.search(special, view.query, re.IGNORECASE), view.name
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import duckdb
 
@@ -38,6 +38,7 @@ MADE = r" \(definition [0-9a-f]{12}\)$"
 
 Macros = dict[str, Callable[..., str]]
 Engine = Literal["duckdb", "postgres", "spark"]
+ENGINES: frozenset[str] = frozenset(get_args(Engine))
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class View:
 
     name: str
     description: str
-    engine: str | None
+    engines: frozenset[str]  # that can have it
     needs: frozenset[str]
     columns: dict[str, str]
     query: str
@@ -176,7 +177,7 @@ def definitions(
             views[view.name] = view
         except ViewError as problem:
             notes.append(left_out(problem))
-    order = _in_order({name: view for name, view in views.items() if view.engine in (None, engine)}, notes)
+    order = _in_order({name: view for name, view in views.items() if engine in view.engines}, notes)
     return Definitions(order, {view.name: queries[view.name] for view in order}, notes)
 
 
@@ -207,7 +208,7 @@ def engine_of(connection: Any) -> Engine:
 def read_views(engine: Engine = "duckdb") -> list[View]:
     """Read every view of ours that an engine can have, each after those it needs."""
     views = [_read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))]
-    return _in_order({view.name: view for view in views if view.engine in (None, engine)}, [])
+    return _in_order({view.name: view for view in views if engine in view.engines}, [])
 
 
 def _in_order(views: dict[str, View], notes: list[str]) -> list[View]:
@@ -250,7 +251,7 @@ def _read_view(file: Path, engine: Engine, ours: Mapping[str, View] | None = Non
     variant = FOLDER / "variants" / f"{file.stem}.{engine}.sql"
     if ours is None and variant.exists():
         query, start = variant.read_text(encoding="utf-8"), 0
-        view = replace(view, engine=engine, file=variant)
+        view = replace(view, engines=frozenset({engine}), file=variant)
     if not query.strip():
         raise ViewError(file, start + 1, "behind the comments a select is missing")
     blank = len(query) - len(query.lstrip())
@@ -276,7 +277,7 @@ def _with_head(file: Path, head: list[str]) -> View:
     return View(
         name=file.stem,
         description=described,
-        engine=marked["Engine"].split(" ", 1)[0] if "Engine" in marked else None,
+        engines=frozenset(each.split()[0] for each in marked["Engine"].split(", ")) if "Engine" in marked else ENGINES,
         needs=frozenset(re.split(r",\s*", marked["Needs"])),
         columns=columns,
         query="",
@@ -357,7 +358,6 @@ def macros(
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
-    joined(text): the texts of a group in their order, with commas between them
     labels_of_rules(), label_by_rule(label), inputs_for_rules(): see label_rules
     """
     common: Macros = {
@@ -371,7 +371,6 @@ def macros(
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
-        "joined": lambda text: f"string_agg({text}, ', ' order by {text})",
         **label_rules.macros(labelling, timezone, engine, _spark_literal if engine == "spark" else literal),
     }
     exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
@@ -404,7 +403,6 @@ def macros(
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
             "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
-            "joined": lambda text: f"array_join(array_sort(collect_list({text})), ', ')",
         }
     return common
 

@@ -8,6 +8,7 @@
 -- Of two explanations none is taken, with one exception: a loss of exactly what a job was given back is that refund, though
 -- a second charge of the same size would look alike. A loss is told once the next reading has confirmed it. With scope user
 -- colleagues' jobs are not seen, so that scope team tells more. What maintain has deleted of job_changes is forgotten here.
+-- Engine: duckdb, postgres (Spark writes out each use of a step, and takes minutes to plan it)
 -- Needs: apiframe.balances, apiframe.sync_runs, apiframe.jobs, apiframe.job_changes
 -- Columns:
 --   opened_at: when the opening balance was read
@@ -368,7 +369,7 @@ explained as (
         suspects.place,
         case
             when opening.credits = 0 or suspects.gap_before = opening.credits then 0
-            when suspects.gap_before is null then 1
+            when suspects.gap_before is null then 0  -- before the first reading nothing contradicts
             when earlier.reading is not null then case when suspects.gap_before = 0 then 1 else 0 end
             when suspects.gap_before = 0 then 2
             else 1
@@ -437,7 +438,7 @@ fits as (
         place,
         max(is_seen) as is_seen,
         count(distinct id) as jobs,
-        {joined(case when turn <= 10 then id end)} as refund_jobs
+        string_agg(id, ', ' order by id) filter (where turn <= 10) as refund_jobs
     from ranked
     group by place
 ),
