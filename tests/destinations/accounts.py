@@ -44,6 +44,7 @@ def varied(api: Sandbox) -> None:
         api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=[None, 1.5, 0.0001][place % 3])
     for place, error in enumerate(ERRORS):
         api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place))
+    api.add(1, status="FAILED", error="not refunded", creditCost=4.5)
     api.add(2, status="ARCHIVED", webhookStatus="sent")
     for days in (3, 4):  # no two at one time: which of them is the oldest would be chance
         api.add(1, status="QUEUED", created_at=api.now - timedelta(days=days))
