@@ -203,6 +203,7 @@ class _Sync:
         )
 
     def _record(self, after: Totals, told: list[job_changes.Change], begun: float) -> Run:
+        self._fill(before=False)
         started_at = self.reading.started_at
         run = Run(
             started_at=started_at,
@@ -222,7 +223,6 @@ class _Sync:
             user_id=self.account.user_id,
             team_id=self.account.team_id,
         )
-        self._fill(before=False)
         with self.store.transaction():
             self.store.prepare(*tables().values())
             for table, rows in self.filled:
