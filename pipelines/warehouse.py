@@ -85,6 +85,10 @@ class Warehouse:
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])
         return Run(*rows[0]) if rows else None
 
+    def loads(self) -> dict[str, int]:
+        """Return how many jobs were written last by which load: it differs where a sync has begun to store some."""
+        return dict(self.query(f"select _dlt_load_id, count(*) from {SCHEMA}.jobs group by _dlt_load_id"))
+
     def account(self, scope: str) -> Account:
         """Return whose jobs these are: by the last sync of this scope, or of the other."""
         account = Account()

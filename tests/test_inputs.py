@@ -1,6 +1,8 @@
 """Inputs of jobs: off unless asked for, each settled job asked for once, nothing stored that is not to be kept."""
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,14 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support import query, runs
+from click.testing import CliRunner
+from support import query, running, runs
 from test_crashes import killed
 
+from pipelines import cli
 from pipelines.apiframe.answers import NotFoundError
 from pipelines.apiframe.client import Client
 from pipelines.apiframe.inputs import FAULTS, Kept
+from pipelines.errors import ApiframeWarehouseError, BusyError
+from pipelines.inputs import backfill
 from pipelines.sandbox import REMOVED, Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import store_for
 from pipelines.sync import sync
 from pipelines.tables import job_inputs
 
@@ -280,3 +287,190 @@ def test_a_sync_that_is_killed_asks_again_for_one_chunk_at_most(api: Sandbox, he
     assert sum(asked(api).values()) - 40 <= job_inputs.CHUNK + here.workers
     if "record" in moment or "publishing" in moment:
         assert sum(asked(api).values()) == 40
+
+
+# The command
+
+
+def command(*options: str, exit_code: int = 0) -> Any:
+    """What it prints, decoded, or the error it ends with."""
+    done = CliRunner().invoke(cli.cli, ["inputs", "--json", *options])
+    if exit_code:
+        assert isinstance(done.exception, ApiframeWarehouseError)
+        assert done.exception.exit_code == exit_code
+        return str(done.exception)
+    assert done.exception is None, done.exception
+    return json.loads(done.output)
+
+
+@pytest.fixture
+def configured(api: Sandbox, here: Settings, destination: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same settings, as the command finds them; one sync without inputs has ended well."""
+    for name, value in {
+        "SOURCES__APIFRAME__API_KEY": api.api_key,
+        "SOURCES__APIFRAME__BASE_URL": api.base_url,
+        "SOURCES__APIFRAME__INPUTS": "true",
+        "SOURCES__APIFRAME__WORKERS": "4",
+        "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
+        "WAREHOUSE__DESTINATION": destination,
+    }.items():
+        monkeypatch.setenv(name, value)
+    sync(replace(here, inputs=False))
+    api.requests.clear()
+    return here
+
+
+@pytest.mark.everywhere
+def test_the_command_reads_what_is_missing_and_readers_see_it(api: Sandbox, configured: Settings) -> None:
+    api.put(api.listing()[5]["id"], input=None)
+    fresh = api.add(1, status="COMPLETED")
+    first = command("--limit", "15")
+    assert [first[name] for name in ("read", "without", "missing", "requests")] == [14, 1, 25, 15]
+    assert len(inputs(configured)) == 15
+    rest = command()
+    assert [rest[name] for name in ("read", "without", "missing", "requests")] == [25, 0, 0, 25]
+    assert set(asked(api).values()) == {1}
+    assert fresh[0] not in asked(api)
+    assert command()["requests"] == 0
+    sync(replace(configured, inputs_per_sync=10**6))
+    assert asked(api) == dict.fromkeys(inputs(configured), 1)
+    assert len(inputs(configured)) == 40
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("SOURCES__APIFRAME__INPUTS", "false", "set inputs = true under [sources.apiframe]"),
+        ("WAREHOUSE__PATH", "elsewhere/w.duckdb", "there is no warehouse at"),
+        ("SOURCES__APIFRAME__API_KEY", "", "no API key"),
+        ("SOURCES__APIFRAME__INPUTS_KEEP", "a", "set one of them, not both"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_asks_for_nothing(
+    api: Sandbox, configured: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv("SOURCES__APIFRAME__INPUTS_DROP", "prompt")
+    monkeypatch.setenv(variable, value)
+    assert told in command(exit_code=2)
+    assert not api.requests
+    assert not (configured.project / "elsewhere").exists()
+
+
+def test_the_key_of_another_account_is_refused_before_anything_is_asked_for(
+    api: Sandbox, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(jobs=3, seed=7) as other:
+        api.host(other)
+        monkeypatch.setenv("SOURCES__APIFRAME__API_KEY", other.api_key)
+        assert "belongs to" in command(exit_code=2)
+        monkeypatch.setenv("SOURCES__APIFRAME__BASE_URL", other.base_url)
+        assert "set another warehouse.path" in command(exit_code=2)
+    assert asked(api) == asked(other) == {}
+
+
+def test_a_warehouse_in_use_is_busy(configured: Settings) -> None:
+    with store_for(configured).lock(0), pytest.raises(BusyError):
+        backfill(configured, wait=0.1)
+
+
+@pytest.mark.parametrize(("kind", "exit_code"), [("500", 1), ("401", 3)])
+def test_an_error_keeps_what_was_read_and_says_so(
+    api: Sandbox, configured: Settings, monkeypatch: pytest.MonkeyPatch, kind: str, exit_code: int
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
+    api.fault("500" if kind == "500" else "403", path="/jobs/*", times=None, after=20)
+    told = command(exit_code=exit_code)
+    assert "20 inputs read before that, kept; run it again" in told
+    assert len(inputs(configured)) == 20
+    api.clear_faults()
+    assert command()["read"] == 20
+
+
+def test_an_interrupt_keeps_and_publishes_what_it_has(api: Sandbox, configured: Settings) -> None:
+    def interrupted(done: int, _: int) -> None:
+        if done == 21:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(configured, on_input=interrupted)
+    assert len(inputs(configured)) == 21
+    backfill(configured)
+    assert len(inputs(configured)) == 40
+    assert sum(asked(api).values()) <= 40 + configured.workers
+
+
+def test_how_long_it_takes_is_told(configured: Settings, api: Sandbox) -> None:
+    told: list[tuple[int, int]] = []
+    backfill(configured, limit=30, on_input=lambda done, wanted: told.append((done, wanted)))
+    assert told == [(done, 30) for done in range(1, 31)]
+
+
+def test_a_sync_that_was_cut_short_is_not_shown_to_readers(
+    api: Sandbox, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ApiframeWarehouseError("cut short")
+
+    api.add(5, status="PROCESSING")
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.sync.conductor._Sync._record", fails)
+        with pytest.raises(ApiframeWarehouseError, match="cut short"):
+            sync(configured)
+    before = configured.path.read_bytes()
+    assert command()["published"] is False
+    assert configured.path.read_bytes() == before
+    api.requests.clear()
+    sync(configured)
+    assert len(inputs(configured)) == 40
+    assert asked(api) == {}, "they were kept"
+
+
+def _backfill_until(chosen: Settings, after: bool) -> None:
+    original = job_inputs._store
+
+    def store(*arguments: Any) -> None:
+        if after:
+            original(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    job_inputs._store = store
+    backfill(chosen)
+
+
+@pytest.mark.everywhere
+@pytest.mark.parametrize("after", [False, True])
+def test_a_command_that_is_killed_again_and_again_goes_on(api: Sandbox, configured: Settings, after: bool) -> None:
+    for _ in range(2):
+        with running(_backfill_until, configured, after) as process:
+            process.join(60)
+            assert process.exitcode == -signal.SIGKILL
+    backfill(configured)
+    assert len(inputs(configured)) == len(asked(api)) == 40
+    assert sum(asked(api).values()) - 40 <= 2 * (job_inputs.CHUNK + configured.workers)
+
+
+# By path
+
+
+@pytest.mark.everywhere
+def test_spend_by_a_path_of_the_input(api: Sandbox, here: Settings) -> None:
+    one, two, three = (job["id"] for job in api.listing()[:3])
+    for job, found, cost in (
+        (one, {"size": "1:1", "o": {"list": [1, {"a": "b"}], "raw": True, "none": None, "e": {}}}, 5),
+        (two, {"size": "1:1", "text": "a\0b \\u0000", "a.b": {"c": 0.5}}, 7),
+        (three, {"size": "9:16"}, 0.25),
+    ):
+        api.put(job, input=found, creditCost=cost)
+    sync(here)
+    spent = "select value, cast(sum(credits) as varchar) from reports.input_values where path = 'size' group by value"
+    assert dict(query(here.path, spent)) == {"1:1": "12.0000", "9:16": "0.2500"}
+    found = query(here.path, f"select path, value from reports.input_values where id in ('{one}', '{two}')")
+    values = {path: value and value.replace("\ufffd", "\0") for path, value in found}  # Postgres has no NUL
+    assert values == {
+        "size": "1:1",
+        "o.list": '[1,{"a":"b"}]',
+        "o.raw": "true",
+        "o.none": None,
+        "text": "a\0b \\u0000",
+        "a.b.c": "0.5",
+    }
