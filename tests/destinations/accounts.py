@@ -34,6 +34,12 @@ RESULTS: list[Any] = [
     ["a", "list"],
     42,
 ]
+INPUTS: list[Any] = [
+    {"prompt": "NUL \0 and \\u0000", "seed": 12345678901, "options": {"raw": True, "none": None, "empty": {}}},
+    {"prompt": 'it\'s "odd"', "images": ["a", {"b": 0.5}], "a.b": {"c d": {"e": "🎨"}}, "": 1},
+    None,
+    {},
+]
 ERRORS = ["NSFW content", 'it\'s "odd" \\ 100 % ?$1 {x}', "Timeout\nafter\n60 s", "Überlast 🎨", "x" * 10_000, None]
 
 
@@ -41,7 +47,8 @@ def varied(api: Sandbox) -> None:
     """Add jobs of every shape."""
     for place, result in enumerate(RESULTS):
         at = api.now - timedelta(days=place, hours=3)
-        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=[None, 1.5, 0.0001][place % 3])
+        cost, asked = [None, 1.5, 0.0001][place % 3], INPUTS[place % len(INPUTS)]
+        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=cost, input=asked)
     for place, error in enumerate(ERRORS):
         due = {"creditCost": 2.5} if place % 2 else {}
         api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place), **due)
