@@ -375,6 +375,35 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
 
 
 @_command(
+    "inputs",
+    "apiframe-warehouse inputs",
+    "apiframe-warehouse inputs --limit 5000          # the newest of those that are missing",
+)
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="So many at most, one request each.  [default: all]")
+@quiet_option
+@json_option
+def inputs_command(limit: int | None, quiet: bool, as_json: bool) -> None:
+    """Read what jobs were asked for, where no sync has done so yet.
+
+    Needs sources.apiframe.inputs = true. Interrupted, it keeps what it has and goes on when it is run again.
+    """
+    from pipelines import process
+    from pipelines.inputs import backfill
+
+    with _Progress(quiet=quiet) as progress, process.loading():
+        done = backfill(settings.load(), limit=limit, on_input=progress.inputs)
+    if as_json:
+        _print_json(done._asdict())
+    elif not quiet:
+        click.echo(
+            f"{counted(done.read, 'input')} read, {done.without:,} jobs without · {counted(done.requests, 'request')}, "
+            f"{done.seconds:.1f} s · {done.missing:,} still missing"
+        )
+        if not done.published:
+            click.echo("note: readers see them after the next sync", err=True)
+
+
+@_command(
     "copy",
     "apiframe-warehouse copy --to postgres           # then set warehouse.destination in .dlt/config.toml",
 )
@@ -486,12 +515,12 @@ def demo_command() -> None:
 
 
 class _Progress:
-    """Shows how a sync goes on: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
+    """Shows how a reading goes on: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.bar: Any = None
-        self.logged = time.monotonic()
+        self.begun = self.logged = time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
@@ -501,23 +530,35 @@ class _Progress:
             self.bar.close()
 
     def __call__(self, reading: Paging) -> None:
-        if _interrupted.is_set():  # what is raised while Python imports something can get lost
-            raise KeyboardInterrupt
+        """Show how many jobs a sync has read."""
         from pipelines.exact import moment
 
         back_to = f"back to {moment(reading.oldest):%Y-%m-%d}" if reading.oldest is not None else ""
+        self._show(reading.jobs_read, "jobs", back_to)
+
+    def inputs(self, done: int, wanted: int) -> None:
+        """Show how many inputs are read, and how long the others will take at this rate."""
+        left = (time.monotonic() - self.begun) / done * (wanted - done)
+        self._show(done, "inputs", f"of {wanted:,}, {age(round(left))} left", wanted)
+
+    def _show(self, done: int, things: str, note: str, wanted: int | None = None) -> None:
+        if _interrupted.is_set():  # what is raised while Python imports something can get lost
+            raise KeyboardInterrupt
         if self.quiet:
             return
         if sys.stderr.isatty():
             if self.bar is None:
                 from tqdm import tqdm
 
-                self.bar = tqdm(desc="reading", unit=" jobs", unit_scale=True, leave=False, file=sys.stderr)
-            self.bar.set_postfix_str(back_to, refresh=False)
-            self.bar.update(reading.jobs_read - self.bar.n)
+                self.bar = tqdm(
+                    desc="reading", total=wanted, unit=f" {things}", unit_scale=True, leave=False, file=sys.stderr
+                )
+            if wanted is None:  # a bar that has an end tells the rest itself
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.bar.n)
         elif time.monotonic() - self.logged > LOG_SECONDS:
             self.logged = time.monotonic()
-            click.echo(f"reading: {reading.jobs_read:,} jobs {back_to}", err=True)
+            click.echo(f"reading: {done:,} {things} {note}", err=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:

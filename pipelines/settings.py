@@ -47,6 +47,10 @@ class Settings:
     settle_after: timedelta
     workers: int
     balance_every: timedelta
+    inputs: bool
+    inputs_per_sync: int
+    inputs_keep: tuple[str, ...]
+    inputs_drop: tuple[str, ...]
     path: Path
     destination: str
     timezone: str
@@ -106,6 +110,10 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
             # An address may hold a password.
             shown = "" if own in SECRETS else re.sub("//.*@", "//***@", f" = {values[own]!r}")
             raise ConfigurationError(f"{name}{shown}: {problem}") from None
+    if checked["inputs_keep"] and checked["inputs_drop"]:
+        raise ConfigurationError(
+            "sources.apiframe.inputs_keep and sources.apiframe.inputs_drop: set one of them, not both"
+        )
     checked["path"] = project / checked["path"]
     return Settings(project=project, **checked)
 
@@ -246,6 +254,23 @@ def _zone(value: object) -> str:
         raise ValueError("must be a time zone like UTC or Europe/Berlin") from None
 
 
+def _switch(value: object) -> bool:
+    found = {"true": True, "false": False}.get(str(value).strip().lower())
+    if found is None or not isinstance(value, bool | str):
+        raise ValueError("must be true or false")
+    return found
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    """Return a list of dotted names; in the environment, which has no lists, they are set apart by commas."""
+    if isinstance(value, str):
+        texts = value.strip().removeprefix("[").removesuffix("]").split(",")
+        value = [name for text in texts if (name := text.strip(" \"'"))]
+    if not isinstance(value, list | tuple) or not all(isinstance(path, str) and all(path.split(".")) for path in value):
+        raise ValueError('must be a list of names like ["model", "options.seed"]')
+    return tuple(value)
+
+
 def _optional(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
 
@@ -290,6 +315,10 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "settle_after": ("sources.apiframe.settle_after", "1h", duration),
     "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
     "balance_every": ("sources.apiframe.balance_every", "1h", duration),
+    "inputs": ("sources.apiframe.inputs", False, _switch),
+    "inputs_per_sync": ("sources.apiframe.inputs_per_sync", 200, _number(0, 10**6, int)),
+    "inputs_keep": ("sources.apiframe.inputs_keep", [], _paths),
+    "inputs_drop": ("sources.apiframe.inputs_drop", [], _paths),
     "path": ("warehouse.path", "data/warehouse.duckdb", _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),

@@ -143,6 +143,11 @@ WRONG = [
     ("sources.apiframe.settle_after", "99999d", "at most 3650d"),
     ("reports.labels_from", "labels.xlsx", "must be the path of a .csv or .parquet file"),
     ("sources.apiframe.balance_every", "hourly", "must be a duration"),
+    ("sources.apiframe.inputs", "sometimes", "must be true or false"),
+    ("sources.apiframe.inputs", "", "must be true or false"),
+    ("sources.apiframe.inputs_per_sync", "-1", "a whole number from 0"),
+    ("sources.apiframe.inputs_keep", "model,.seed", "must be a list of names"),
+    ("sources.apiframe.inputs_drop", "options..seed", "must be a list of names"),
     ("sources.apiframe.workers", "0", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "65", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "2.5", "a whole number"),
@@ -210,6 +215,14 @@ def test_every_setting_that_can_be_wrong_is_checked() -> None:
     assert {name for name, _, _ in settings._SETTINGS.values()} - free == {name for name, _, _ in WRONG}
 
 
+@pytest.mark.parametrize("name", ["inputs", "inputs_drop"])
+@pytest.mark.parametrize("value", ["1", "[1]", "{a = 1}"])
+def test_a_toml_value_that_is_no_switch_or_list_of_names_is_refused(isolated: Path, name: str, value: str) -> None:
+    write(isolated, "config.toml", f"[sources.apiframe]\n{name} = {value}\n")
+    with pytest.raises(ConfigurationError, match=f"sources.apiframe.{name} = "):
+        settings.load()
+
+
 @pytest.mark.parametrize("value", ["true", "[1]", "2026-01-01"])
 @pytest.mark.parametrize("name", ["settle_after", "workers", "scope"])
 def test_a_toml_value_of_another_kind_is_refused(isolated: Path, name: str, value: str) -> None:
@@ -232,6 +245,24 @@ def test_a_toml_value_of_another_kind_is_refused(isolated: Path, name: str, valu
 )
 def test_durations(value: object, duration: timedelta) -> None:
     assert settings.load(settle_after=value).settle_after == duration
+
+
+@pytest.mark.parametrize("text", ["prompt,options.seed", ' ["prompt", "options.seed"] ', "prompt , options.seed,"])
+def test_a_list_of_names_in_the_environment(isolated: Path, text: str) -> None:
+    write(isolated, "config.toml", "[sources.apiframe]\ninputs = true\n")
+    found = settings.load({"SOURCES__APIFRAME__INPUTS_DROP": text})
+    assert (found.inputs, found.inputs_drop, found.inputs_keep) == (True, ("prompt", "options.seed"), ())
+
+
+@pytest.mark.parametrize("text", ["", "[]", []])
+def test_an_empty_list_of_names_is_none(text: object) -> None:
+    assert settings.load(inputs_keep=text).inputs_keep == ()
+
+
+def test_what_to_keep_of_inputs_and_what_to_drop_cannot_both_be_set() -> None:
+    with pytest.raises(ConfigurationError, match=r"inputs_keep and .*inputs_drop: set one of them") as problem:
+        settings.load(inputs_keep=["model"], inputs_drop=["prompt"])
+    assert problem.value.exit_code == 2
 
 
 def test_numbers_keep_their_digits() -> None:

@@ -96,9 +96,9 @@ class _Sync:
         self.store = store
         self.warehouse = warehouse
         self.filled: list[tuple[Table, list[Any]]] = []
-        self.plan = plan(_beforehand(settings, store, warehouse, full, since))
+        self.plan = plan(beforehand(settings, store, warehouse, full, since))
         self.notes = list(self.plan.notes)
-        self.account = self._whose()
+        self.account = whose(settings, client, store, warehouse)
         settle_after = microseconds(settings.settle_after)
         self.memory = WarehouseMemory(warehouse, settings.scope, self.plan, settle_after)
         self.catalogue = Catalogue(client, warehouse.models())
@@ -116,22 +116,6 @@ class _Sync:
     def started_at(self) -> int:
         """The sync's own time, in microseconds since 1970."""
         return self.reading.started_at
-
-    def _whose(self) -> Account:
-        """Return the account of the key; refuse one that is not the warehouse's."""
-        known = self.warehouse.account(self.settings.scope)
-        if not known.is_known:
-            for left in _left(self.store).values():  # by a first load
-                known = known.completed(Account(left.user_id, left.team_id))
-        seal = self.store.seal()
-        account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
-        if not known.is_known and (kept is None or kept != seal) and self.warehouse.has("jobs"):
-            newest = next(self.warehouse.jobs(PAGE))
-            ids = [row.id for row in newest if row.delisted_at is None and self.settings.scope in ("team", row.scope)]
-            require_ours(self.client, ids, self.store.place)
-        if kept != seal:
-            self.store.keep_seal(kept)
-        return account
 
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
@@ -207,6 +191,7 @@ class _Sync:
         )
 
     def _record(self, after: Totals, told: list[job_changes.Change], begun: float) -> Run:
+        self._fill(before=False)
         started_at = self.reading.started_at
         run = Run(
             started_at=started_at,
@@ -227,7 +212,6 @@ class _Sync:
             team_id=self.account.team_id,
             reach_seconds=None if self.reading.reach is None else self.reading.reach // 1_000_000,
         )
-        self._fill(before=False)
         with self.store.transaction():
             self.store.prepare(*tables().values())
             for table, rows in self.filled:
@@ -252,7 +236,27 @@ class _Sync:
                 self.notes.append(f"{table.name} could not be read: {first_line(problem)}")
 
 
-def _beforehand(settings: Settings, store: Store, warehouse: Warehouse, full: bool, since: int | None) -> Facts:
+def whose(settings: Settings, client: Client, store: Store, warehouse: Warehouse) -> Account:
+    """Return the account of the key; refuse one that is not the warehouse's."""
+    known = warehouse.account(settings.scope)
+    if not known.is_known:
+        for left in _left(store).values():  # by a first load
+            known = known.completed(Account(left.user_id, left.team_id))
+    seal = store.seal()
+    account, kept = verify(client, settings.require_key(), known, seal, store.place)
+    if not known.is_known and (kept is None or kept != seal) and warehouse.has("jobs"):
+        newest = next(warehouse.jobs(PAGE))
+        ids = [row.id for row in newest if row.delisted_at is None and settings.scope in ("team", row.scope)]
+        require_ours(client, ids, store.place)
+    if kept != seal:
+        store.keep_seal(kept)
+    return account
+
+
+def beforehand(
+    settings: Settings, store: Store, warehouse: Warehouse, full: bool = False, since: int | None = None
+) -> Facts:
+    """Return what a warehouse tells the plan of a sync."""
     found = {scope: warehouse.last_run(scope) for scope in ("user", "team")}
     runs = {scope: run for scope, run in found.items() if run}
     left = _left(store) if full or settings.scope not in runs else {}

@@ -46,7 +46,8 @@ class Table:
 
     `rows` is called once a sync, with a `_sync.Sync`, `before` the jobs are read or after. It returns tuples in the
     order of `columns`, or None to leave the table as it is. They are stored when the sync ends well: added (append),
-    put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error.
+    put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error. One that
+    asks for long stores what it has in between, and returns None.
     `check` is called before a sync reads anything, and raises ConfigurationError where a file of the user's is wrong;
     what it returns, `rows` finds in the sync's `given`.
     """

@@ -7,6 +7,7 @@ from pipelines.apiframe.account import Account
 from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.client import Client
 from pipelines.settings import Settings
+from pipelines.stores import Store
 from pipelines.warehouse import Warehouse
 
 
@@ -15,6 +16,7 @@ class Sync(Protocol):
 
     client: Client
     settings: Settings
+    store: Store
     warehouse: Warehouse
     account: Account  # whose key it is, as far as that is known
     catalogue: Catalogue  # of models

@@ -35,6 +35,12 @@ RESULTS: list[Any] = [
     ["a", "list"],
     42,
 ]
+INPUTS: list[Any] = [
+    {"prompt": "NUL \0 and \\u0000", "seed": 12345678901, "options": {"raw": True, "none": None, "empty": {}}},
+    {"prompt": 'it\'s "odd"', "images": ["a", {"b": 0.5}], "a.b": {"c d": {"e": "🎨"}}, "": 1},
+    None,
+    {},
+]
 ERRORS = ["NSFW content", 'it\'s "odd" \\ 100 % ?$1 {x}', "Timeout\nafter\n60 s", "Überlast 🎨", "x" * 10_000, None]
 
 
@@ -42,7 +48,8 @@ def varied(api: Sandbox) -> None:
     """Add jobs of every shape."""
     for place, result in enumerate(RESULTS):
         at = api.now - timedelta(days=place, hours=3)
-        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=[None, 1.5, 0.0001][place % 3])
+        cost, asked = [None, 1.5, 0.0001][place % 3], INPUTS[place % len(INPUTS)]
+        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=cost, input=asked)
     for place, error in enumerate(ERRORS):
         api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place))
     api.add(1, status="FAILED", creditCost=12.5)  # whose refund has not come

@@ -35,7 +35,7 @@ def both(settings_for: Make, isolated: Path) -> Any:
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
         priced(api, isolated)
-        here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h")
+        here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h", inputs=True)
         label(api, here.project)
         sync(here)
         api.advance(timedelta(hours=2))
@@ -51,6 +51,7 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
     api, here, there = both
     for (name, one), other in zip(views(there).items(), views(here).values(), strict=True):
         assert differences(one, other) == [], name
+    assert {"a.b.c d.e", "images", "options.none"} <= {row[1] for row in views(there)["input_values"]}
     for name, table in tables().items():
         one, other = (
             sorted(rows(place, f"select {', '.join(table.types)} from apiframe.{name}"), key=repr)
