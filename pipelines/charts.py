@@ -7,12 +7,13 @@ what it makes follows the page between light and dark.
 import io
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import pandas as pd
 
+from pipelines.runway import Left
 from pipelines.wording import labels
 
 # Each has a contrast of 3:1 or more on white and on the dark page.
@@ -126,6 +127,32 @@ def bars(data: pd.DataFrame, name: str, value: str, title: str, tips: Iterable[T
     return _fit(base.mark_bar(color=BLUE), width, 40 + 26 * len(data))
 
 
+def ahead(known: list[tuple[datetime, float]], coming: Iterable[Left], width: Width) -> Chart:
+    """A line of what was left up to now, then, dashed, what is expected to be, with its range as a pale band.
+
+    Times are those of the reader's clock.
+    """
+    now, left = known[-1]
+    days = [(datetime.combine(day.day + timedelta(days=1), time.min), *day[1:]) for day in coming]
+    path = pd.DataFrame([(now, left, left, left), *days], columns=["at", "low", "left", "high"])
+    path[["low", "left", "high"]] = path[["low", "left", "high"]].clip(lower=0)
+    line, path = (
+        frame.assign(at=[f"{at.replace(tzinfo=None).isoformat()}Z" for at in frame["at"]])
+        for frame in (pd.DataFrame(known, columns=["at", "left"]), path)
+    )
+    axis = alt.Axis(format="%-d %b", tickCount=4 if _narrow(width) else 10, labelOverlap=True, grid=False)
+    x = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+    y = alt.Y("left:Q", title="credits left", axis=alt.Axis(format=",~r"))
+    tips = [
+        alt.Tooltip("at:T", title="at", format="%Y-%m-%d %H:%M", timeUnit="utcyearmonthdatehoursminutes"),
+        alt.Tooltip("left:Q", title="credits left", format=",.0f"),
+    ]
+    band = alt.Chart(path).mark_area(color=BLUE, opacity=0.2).encode(x=x, y="low:Q", y2="high:Q")
+    expected = alt.Chart(path).mark_line(color=BLUE, strokeDash=[5, 4]).encode(x=x, y=y, tooltip=tips)
+    read = alt.Chart(line).mark_line(color=BLUE, interpolate="step-after").encode(x=x, y=y, tooltip=tips)
+    return _fit(alt.layer(band, expected, read), width, 240)
+
+
 def picture(chart: Chart, name: str) -> Picture:
     """Draw a chart as SVG, without a text alternative; `name` keeps its ids apart from others'.
 
@@ -181,7 +208,7 @@ def _with_ends(data: pd.DataFrame, unit: str) -> pd.DataFrame:
     end = start + step
     return data.drop(columns=unit).assign(
         start=data[unit].map(str),
-        end=(end - (end - start) * 0.1).map(lambda time: f"{time.isoformat()}Z"),
+        end=(end - (end - start) * 0.1).map(lambda end: f"{end.isoformat()}Z"),
     )
 
 

@@ -28,7 +28,7 @@ import click
 
 from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
-from pipelines.wording import age, counted, exact
+from pipelines.wording import age, counted, exact, money, why_no_cost
 
 if TYPE_CHECKING:
     from pipelines.apiframe.paging import Paging
@@ -182,6 +182,10 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     chosen.require_key()
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
+    if chosen.heartbeat_url:
+        from pipelines.heartbeat import beat
+
+        outcome.notes.extend(filter(None, [beat(chosen.heartbeat_url)]))
     if as_json:
         _print_json(_outcome_facts(outcome))
     elif not quiet:
@@ -366,35 +370,73 @@ def _export_focus(connection: Any, folder: Path, given: dict[str, str], as_json:
     "apiframe-warehouse check || echo 'look at the lines that say breached'",
     "apiframe-warehouse check --notify --json",
 )
-@click.option("--notify", is_flag=True, help="Send breaches to Slack (runtime.slack_incoming_hook).")
-@quiet_option
+@click.option("--notify", is_flag=True, help="Send what is new, has changed or is over, and a reminder a day.")
+@click.option("--every-time", is_flag=True, help="With --notify: send all that is not in order, told before or not.")
+@click.option("--quiet", is_flag=True, help="Print what is not in order and nothing else.")
 @json_option
-def check_command(notify: bool, quiet: bool, as_json: bool) -> int:
-    """Hold freshness, failures, spend, stuck jobs and webhooks against checks.*; exit code 5 on a breach."""
-    from pipelines import checks
+def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) -> int:
+    """Hold freshness, failures, spend, refunds, credits left and more against checks.*; exit code 5 on a breach.
+
+    --notify sends to each of these that is set: Slack (runtime.slack_incoming_hook), a program (checks.webhook_url),
+    mail (checks.mail_to).
+    """
+    from pipelines import alarms, checks
     from pipelines.stores import connect
 
     chosen = settings.load()
-    if notify and not chosen.slack_hook:
-        raise ConfigurationError("--notify needs runtime.slack_incoming_hook in .dlt/secrets.toml")
+    if every_time and not notify:
+        raise click.UsageError("--every-time goes with --notify")
+    if notify:
+        alarms.channels(chosen)
     try:
         connection = connect(chosen)
     except NoWarehouseError:
         connection = None
+    now = datetime.now(UTC)
     try:
-        findings = checks.run_checks(connection, chosen, datetime.now(UTC))
+        findings = checks.run_checks(connection, chosen, now)
     finally:
         if connection is not None:
             connection.close()
     failing = [finding for finding in findings if finding.state in ("breached", "unmeasured")]
     if as_json:
         _print_json({"breached": bool(failing), "checks": [dataclasses.asdict(finding) for finding in findings]})
-    elif not quiet:
+    else:
         for finding in findings:
-            click.echo(f"{finding.state:10}  {finding.check:16}  {finding.message}")
-    if notify and failing and chosen.slack_hook:
-        checks.notify(failing, chosen.slack_hook)
+            if finding.state != "ok" or not quiet:
+                click.echo(f"{finding.state:10}  {finding.check:16}  {finding.message}")
+    if notify:
+        alarms.tell(chosen, findings, now, folder=stores.store_for(chosen).folder, every_time=every_time)
     return 5 if failing else 0
+
+
+@_command(
+    "inputs",
+    "apiframe-warehouse inputs",
+    "apiframe-warehouse inputs --limit 5000          # the newest of those that are missing",
+)
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="So many at most, one request each.  [default: all]")
+@quiet_option
+@json_option
+def inputs_command(limit: int | None, quiet: bool, as_json: bool) -> None:
+    """Read what jobs were asked for, where no sync has done so yet.
+
+    Needs sources.apiframe.inputs = true. Interrupted, it keeps what it has and goes on when it is run again.
+    """
+    from pipelines import process
+    from pipelines.inputs import backfill
+
+    with _Progress(quiet=quiet) as progress, process.loading():
+        done = backfill(settings.load(), limit=limit, on_input=progress.inputs)
+    if as_json:
+        _print_json(done._asdict())
+    elif not quiet:
+        click.echo(
+            f"{counted(done.read, 'input')} read, {done.without:,} jobs without · {counted(done.requests, 'request')}, "
+            f"{done.seconds:.1f} s · {done.missing:,} still missing"
+        )
+        if not done.published:
+            click.echo("note: readers see them after the next sync", err=True)
 
 
 @_command(
@@ -509,12 +551,12 @@ def demo_command() -> None:
 
 
 class _Progress:
-    """Shows how a sync goes on: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
+    """Shows how a reading goes on: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.bar: Any = None
-        self.logged = time.monotonic()
+        self.begun = self.logged = time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
@@ -524,23 +566,35 @@ class _Progress:
             self.bar.close()
 
     def __call__(self, reading: Paging) -> None:
-        if _interrupted.is_set():  # what is raised while Python imports something can get lost
-            raise KeyboardInterrupt
+        """Show how many jobs a sync has read."""
         from pipelines.exact import moment
 
         back_to = f"back to {moment(reading.oldest):%Y-%m-%d}" if reading.oldest is not None else ""
+        self._show(reading.jobs_read, "jobs", back_to)
+
+    def inputs(self, done: int, wanted: int) -> None:
+        """Show how many inputs are read, and how long the others will take at this rate."""
+        left = (time.monotonic() - self.begun) / done * (wanted - done)
+        self._show(done, "inputs", f"of {wanted:,}, {age(round(left))} left", wanted)
+
+    def _show(self, done: int, things: str, note: str, wanted: int | None = None) -> None:
+        if _interrupted.is_set():  # what is raised while Python imports something can get lost
+            raise KeyboardInterrupt
         if self.quiet:
             return
         if sys.stderr.isatty():
             if self.bar is None:
                 from tqdm import tqdm
 
-                self.bar = tqdm(desc="reading", unit=" jobs", unit_scale=True, leave=False, file=sys.stderr)
-            self.bar.set_postfix_str(back_to, refresh=False)
-            self.bar.update(reading.jobs_read - self.bar.n)
+                self.bar = tqdm(
+                    desc="reading", total=wanted, unit=f" {things}", unit_scale=True, leave=False, file=sys.stderr
+                )
+            if wanted is None:  # a bar that has an end tells the rest itself
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.bar.n)
         elif time.monotonic() - self.logged > LOG_SECONDS:
             self.logged = time.monotonic()
-            click.echo(f"reading: {reading.jobs_read:,} jobs {back_to}", err=True)
+            click.echo(f"reading: {done:,} {things} {note}", err=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:
@@ -606,6 +660,11 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         "balance": _balance(found["balance"]),
         "books": _books(found["reconciliation"]),
     }
+    if spent := found["spent_this_month"]:
+        cost = money(spent["cost"], spent["currency"]) if spent["cost"] is not None else why_no_cost(spent)
+        lines["this month"] = f"{exact(spent['credits'])} credits spent" + (f", {cost}" if cost else "")
+    if found["runway"] is not None:
+        lines["runway"] = found["runway"]["sentence"]
     from pipelines.exact import printable
 
     return [f"{name:16}{printable(value)}" for name, value in lines.items()]

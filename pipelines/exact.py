@@ -5,6 +5,7 @@ And what is shown of it: one short printable line. Imports nothing heavy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -38,12 +39,10 @@ def decode(body: bytes) -> Any:
     Raises ValueError where the body is not JSON. Lone surrogates, which no database stores, become U+FFFD.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
-    try:
+    with contextlib.suppress(orjson.JSONDecodeError):
         if not _has_long_number(body):
             return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        body = ESCAPE.sub(_without_lone_surrogate, body)
-    text = body.decode("utf-8")
+    text = ESCAPE.sub(_without_lone_surrogate, body).decode("utf-8")
 
     def exact(number: str) -> Decimal:
         value = Decimal(number)

@@ -120,10 +120,10 @@ def _draw(section: Section) -> Drawn:
     return Drawn(pictures)
 
 
-def _figure(value: Any) -> int | float | Decimal | None:
-    """Return a figure as JSON can hold it; credits stay exact."""
+def _figure(value: Any) -> int | float | Decimal | str | None:
+    """Return a figure as JSON can hold it; credits and money stay exact."""
     if missing(value):
         return None
-    if isinstance(value, Decimal):
+    if isinstance(value, (Decimal, str)):
         return value
     return int(value) if value == int(value) else float(value)

@@ -7,6 +7,7 @@ what else lives in an environment.
 
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 #: Schemas of every warehouse: DuckDB takes `name.x` for either, a database or a schema, and refuses.
 SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
 NAME_BYTES = 255  # of a file, on every file system in use
+#: Settings whose values are never shown: keys, and addresses that hold one.
+SECRETS = ("api_key", "slack_hook", "webhook_url", "mail_server", "heartbeat_url")
 LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
 
 
@@ -44,9 +47,14 @@ class Settings:
     settle_after: timedelta
     workers: int
     balance_every: timedelta
+    inputs: bool
+    inputs_per_sync: int
+    inputs_keep: tuple[str, ...]
+    inputs_drop: tuple[str, ...]
     path: Path
     destination: str
     timezone: str
+    labels_from: Path | None
     max_age: timedelta
     failure_rate: float
     failure_window: timedelta
@@ -58,7 +66,13 @@ class Settings:
     min_days: int
     monthly_budget: Budget
     refunds_due_after: timedelta
+    max_residual: Decimal
     slack_hook: str | None = field(repr=False)
+    webhook_url: str | None = field(repr=False)
+    mail_to: str | None
+    mail_from: str
+    mail_server: str = field(repr=False)
+    heartbeat_url: str | None = field(repr=False)
     request_timeout: float
     request_max_attempts: int
     request_backoff_factor: float
@@ -94,8 +108,12 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
             checked[own] = check(values[own])
         except ValueError as problem:
             # An address may hold a password.
-            shown = "" if own in ("api_key", "slack_hook") else re.sub("//.*@", "//***@", f" = {values[own]!r}")
+            shown = "" if own in SECRETS else re.sub("//.*@", "//***@", f" = {values[own]!r}")
             raise ConfigurationError(f"{name}{shown}: {problem}") from None
+    if checked["inputs_keep"] and checked["inputs_drop"]:
+        raise ConfigurationError(
+            "sources.apiframe.inputs_keep and sources.apiframe.inputs_drop: set one of them, not both"
+        )
     checked["path"] = project / checked["path"]
     return Settings(project=project, **checked)
 
@@ -220,6 +238,15 @@ def _path(value: object) -> Path:
     return path
 
 
+def _table_file(value: object) -> Path | None:
+    text = _optional(value)
+    if text is None:
+        return None
+    if Path(text).suffix not in (".csv", ".parquet") or "\0" in text:
+        raise ValueError("must be the path of a .csv or .parquet file")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path fails where a user has no home
+
+
 def _zone(value: object) -> str:
     try:
         return ZoneInfo(str(value)).key
@@ -227,8 +254,57 @@ def _zone(value: object) -> str:
         raise ValueError("must be a time zone like UTC or Europe/Berlin") from None
 
 
+def _switch(value: object) -> bool:
+    found = {"true": True, "false": False}.get(str(value).strip().lower())
+    if found is None or not isinstance(value, bool | str):
+        raise ValueError("must be true or false")
+    return found
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    """Return a list of dotted names; in the environment, which has no lists, they are set apart by commas."""
+    if isinstance(value, str):
+        texts = value.strip().removeprefix("[").removesuffix("]").split(",")
+        value = [name for text in texts if (name := text.strip(" \"'"))]
+    if not isinstance(value, list | tuple) or not all(isinstance(path, str) and all(path.split(".")) for path in value):
+        raise ValueError('must be a list of names like ["model", "options.seed"]')
+    return tuple(value)
+
+
 def _optional(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
+
+
+def _address(*schemes: str) -> Callable[[object], str | None]:
+    def check(value: object) -> str | None:
+        text = _optional(value)
+        if text is None:
+            return None
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not re.fullmatch("[!-~]+", text):
+            raise ValueError(f"must be an address that begins with {' or '.join(f'{each}://' for each in schemes)}")
+        return text
+
+    return check
+
+
+def _mailbox(value: object) -> str | None:
+    text = _optional(value)
+    if text is not None and not re.fullmatch(r"[!-~]+@[!-~]+(,\s*[!-~]+@[!-~]+)*", text):
+        raise ValueError("must be addresses like ops@example.com, with commas between them")
+    return text
+
+
+def _sender(value: object) -> str:
+    return _mailbox(value) or f"apiframe-warehouse@{socket.gethostname()}"
+
+
+def _mail_server(value: object) -> str:
+    return "sendmail" if value == "sendmail" else _address("smtp", "smtps")(value) or "sendmail"
 
 
 _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
@@ -239,9 +315,14 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "settle_after": ("sources.apiframe.settle_after", "1h", duration),
     "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
     "balance_every": ("sources.apiframe.balance_every", "1h", duration),
+    "inputs": ("sources.apiframe.inputs", False, _switch),
+    "inputs_per_sync": ("sources.apiframe.inputs_per_sync", 200, _number(0, 10**6, int)),
+    "inputs_keep": ("sources.apiframe.inputs_keep", [], _paths),
+    "inputs_drop": ("sources.apiframe.inputs_drop", [], _paths),
     "path": ("warehouse.path", "data/warehouse.duckdb", _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),
+    "labels_from": ("reports.labels_from", "", _table_file),
     "max_age": ("checks.max_age", "26h", duration),
     "failure_rate": ("checks.failure_rate", 0.2, _number(0, 1, float)),
     "failure_window": ("checks.failure_window", "24h", duration),
@@ -253,7 +334,13 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "min_days": ("checks.min_days", 0, _number(0, 365, int)),
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
+    "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
     "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
+    "webhook_url": ("checks.webhook_url", None, _address("http", "https")),
+    "mail_to": ("checks.mail_to", "", _mailbox),
+    "mail_from": ("checks.mail_from", "", _sender),
+    "mail_server": ("checks.mail_server", "sendmail", _mail_server),
+    "heartbeat_url": ("checks.heartbeat_url", None, _address("http", "https")),
     "request_timeout": ("runtime.request_timeout", 60, _number(0.01, 3600, float)),
     "request_max_attempts": ("runtime.request_max_attempts", 5, _number(1, 100, int)),
     "request_backoff_factor": ("runtime.request_backoff_factor", 1, _number(0, 60, float)),

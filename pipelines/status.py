@@ -2,14 +2,18 @@
 
 import contextlib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
 from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.exact import moment
+from pipelines.reports.spending import runway
+from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
@@ -38,11 +42,34 @@ def facts(chosen: Settings, now: int) -> dict[str, Any]:
         size = store.size_bytes(connection)
         named = {} if isinstance(store.place, Path) else {"place": store.place}
         try:
-            return {"path": str(store.place), **named, "size_bytes": size, **_published(connection, store.place, now)}
+            published = _published(connection, store.place, now)
+            published["runway"] = _runway(runway(connection, chosen.timezone))
+            spent = _spent_this_month(connection, chosen.timezone, now)
         except ApiframeWarehouseError:
             raise
         except duckdb.Error as problem:
             raise ApiframeWarehouseError(f"{store.place}: {first_line(problem)}") from None
+    return {"path": str(store.place), **named, "size_bytes": size, **published, "spent_this_month": spent}
+
+
+def _spent_this_month(connection: Any, timezone: str, now: int) -> Mapping[str, Any] | None:
+    """Return the credits of the month's jobs and their cost in money; None where the views are of another version."""
+    today = moment(now).astimezone(ZoneInfo(timezone)).date()
+    names = ("credits", "cost", "currency", "jobs_without_price")
+    try:
+        [row] = connection.execute(
+            f"""
+            select
+                coalesce(sum(credits), 0),
+                case when min(currency) = max(currency) and sum(jobs_without_price) = 0 then sum(cost) end,
+                case when min(currency) = max(currency) then max(currency) end,
+                cast(coalesce(sum(jobs_without_price), 0) as bigint)
+            from reports.daily_spend where day between date '{today.replace(day=1)}' and date '{today}'
+            """
+        ).fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return None
+    return {"month": f"{today:%Y-%m}", **dict(zip(names, row, strict=True))}
 
 
 def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int) -> dict[str, Any]:
@@ -102,6 +129,15 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[
         "pairs_off": off,
         "residual": residual,
     }
+
+
+def _runway(found: Runway | None) -> Mapping[str, Any] | None:
+    """Return how long the credits last, as people read it and by name; none where no balance was read."""
+    if found is None:
+        return None
+    facts = {name: value for name, value in found._asdict().items() if name != "path"}
+    times = {name: value.isoformat() for name, value in facts.items() if isinstance(value, date)}
+    return {**facts, **times, "sentence": sentence(found)}
 
 
 def _open_job(row: tuple[Any, ...], now: int) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.tables import SCHEMA, Column, Table
 from pipelines.tables.balances import TABLE as BALANCES
 from pipelines.tables.balances import Balance
+from pipelines.tables.job_inputs import TABLE as JOB_INPUTS
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
@@ -84,6 +85,10 @@ class Warehouse:
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])
         return Run(*rows[0]) if rows else None
 
+    def loads(self) -> dict[str, int]:
+        """Return how many jobs were written last by which load: it differs where a sync has begun to store some."""
+        return dict(self.query(f"select _dlt_load_id, count(*) from {SCHEMA}.jobs group by _dlt_load_id"))
+
     def account(self, scope: str) -> Account:
         """Return whose jobs these are: by the last sync of this scope, or of the other."""
         account = Account()
@@ -143,19 +148,34 @@ class Warehouse:
             for identity, created_at, status, rank in rows
         ]
 
+    def without_input(self, scope: str, seen_at: int, settle_after: int, most: int | None = None) -> list[str]:
+        """Return the jobs that the sync that began at `seen_at` left settled, and whose input was never asked for.
+
+        Newest first; none that the API lists no longer.
+        """
+        asked = ""
+        if self.has(JOB_INPUTS.name):
+            asked = f"and not exists (select 1 from {SCHEMA}.job_inputs as asked where asked.id = jobs.id)"
+        rows = self.query(
+            f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)} "
+            f"and {can_change_sql(seen_at, settle_after)} is not true {asked} "
+            f"order by created_at desc, id {'' if most is None else f'limit {most}'}"
+        )
+        return [row[0] for row in rows]
+
     def newer_than(self, scope: str, created_at: int) -> int:
         """Return how many jobs are newer."""
         sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
         return int(self.query(f"{sql} and created_at > make_timestamp(?)", [created_at])[0][0])
 
-    def older_than(self, scope: str, created_at: int | None) -> list[str]:
-        """Return the jobs held as listed that are older (None: all), newest first."""
+    def older_than(self, scope: str, created_at: int | None) -> list[tuple[int, str]]:
+        """Return createdAt and id of the jobs held as listed that are older (None: all), newest first."""
         if not self.has("jobs"):
             return []
-        sql = f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        sql = f"select epoch_us(created_at), id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
         older = "" if created_at is None else " and created_at < make_timestamp(?)"
         rows = self.query(f"{sql}{older} order by created_at desc, id", [] if created_at is None else [created_at])
-        return [row[0] for row in rows]
+        return [(at, identity) for at, identity in rows]
 
     def lately_delisted(self, scope: str, since: int, until: int) -> list[str]:
         """Return some of the jobs that were delisted an hour, a day or a week before a moment of this span.

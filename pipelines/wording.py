@@ -1,13 +1,15 @@
-"""Figures and names as people read them: numbers, shares, durations, credits, times, labels. Text in English, once.
+"""Figures and names as people read them: numbers, shares, durations, credits, money, times, labels. In English, once.
 
 What is missing (None, NaN) is "-". Nothing is escaped here: the pages do that. Imports nothing heavy, since
 every command prints.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+HALF_A_CENT = Decimal("0.005")
 UNITS_OF_TIME = ((86400, "d", "days"), (3600, "h", "hours"), (60, "min", "minutes"))
 
 
@@ -39,6 +41,14 @@ def exact(amount: Any, sign: str = "", digits: int = 4) -> str:
     return "-" if missing(amount) else f"{amount:{sign},.{digits}f}".rstrip("0").rstrip(".")
 
 
+def money(amount: Any, currency: Any) -> str:
+    """Write an amount of money with two digits behind the point; with the first two above 0 where these would be 0."""
+    if missing(amount) or missing(currency):
+        return "-"
+    digits = 1 - amount.adjusted() if 0 < abs(amount) <= HALF_A_CENT else 2
+    return f"{amount:,.{digits}f} {currency}"
+
+
 def seconds(duration: Any) -> str:
     """Write seconds in the unit that reads best."""
     if missing(duration):
@@ -60,6 +70,18 @@ def age(duration: int) -> str:
 def counted(count: int, thing: str) -> str:
     """Write how many there are of a thing: "1 request", "2 requests"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def why_no_cost(row: Mapping[str, Any]) -> str:
+    """Say why jobs that were paid for have no cost in money though there are prices; nothing where there are none.
+
+    `row` holds credits, cost, currency and jobs_without_price, as the views count them.
+    """
+    if not missing(row["cost"]) or missing(row["credits"]) or not row["credits"]:
+        return ""
+    if not row["jobs_without_price"]:
+        return "the prices are in more than one currency"
+    return "" if missing(row["currency"]) else f"{counted(row['jobs_without_price'], 'job')} without a price"
 
 
 def clock(moment: datetime, timezone: str) -> str:

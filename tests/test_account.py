@@ -195,10 +195,45 @@ def test_an_api_without_me_is_not_asked_for_it_again(api: Sandbox, settings_for:
     assert sync(chosen).run.requests == 1
 
 
-def test_a_refused_key_is_told_as_such(api: Sandbox, here: Settings, settings_for: Make) -> None:
-    for key in (api.inactive_key, "afk_wrong"):
-        with pytest.raises(KeyRefusedError):
-            sync(settings_for(api, api_key=key))
+@pytest.mark.parametrize("known", [False, True])
+def test_a_refused_key_is_told_as_such_for_two_requests(
+    api: Sandbox, settings_for: Make, known: bool, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "w.duckdb")
+    if known:
+        sync(settings_for(api, path=path))
+    for key, words in ((api.inactive_key, "API key is inactive"), ("afk_wrong", "Invalid API key")):
+        for _ in range(2):
+            api.requests.clear()
+            with pytest.raises(KeyRefusedError, match=f"the API refused the key: {words}; check APIFRAME_API_KEY"):
+                sync(settings_for(api, api_key=key, path=path))
+            assert (api.count("/me"), len(api.requests)) == (1, 2), "each time: it may be activated yet"
+
+
+@pytest.mark.parametrize("fault", ["401", "403"])
+def test_where_me_alone_is_refused_a_warehouse_of_no_account_yet_goes_on(
+    api: Sandbox, settings_for: Make, fault: str
+) -> None:
+    api.fault(fault, times=None, path="/me")
+    chosen = settings_for(api)
+    sync(chosen)
+    assert (stale(chosen.path, api), api.count("/me")) == ({}, 1)
+    assert sync(chosen).run.requests == 1, "it is not asked again"
+
+
+@pytest.mark.parametrize("fault", ["401", "403"])
+def test_where_me_alone_is_refused_a_changed_key_does_not_go_on(
+    api: Sandbox, here: Settings, settings_for: Make, fault: str
+) -> None:
+    before = here.path.read_bytes()
+    api.fault(fault, times=None, path="/me")
+    for _ in range(2):
+        api.requests.clear()
+        with pytest.raises(ApiframeWarehouseError, match="does not tell whether this key does too") as problem:
+            sync(settings_for(api, api_key=api.second_key))
+        assert (problem.value.exit_code, len(api.requests)) == (1, 2)
+    assert here.path.read_bytes() == before
+    assert sync(here).run.requests == 1, "its own goes on"
 
 
 def test_an_account_without_a_team_is_that_of_its_user(api: Sandbox, settings_for: Make, stranger: str) -> None:

@@ -111,6 +111,19 @@ def test_the_status_tells_balance_and_age(api: Sandbox, here: Settings) -> None:
     assert 3 * 3600 <= found["age_seconds"] < 3 * 3600 + 60
 
 
+def test_the_status_tells_how_long_it_lasts(api: Sandbox, here: Settings, settings_for: Make) -> None:
+    sync(settings_for(api))
+    assert status.facts(here, clock.machine_time())["runway"] is None, "nothing was read"
+    api.renew("pro", -5)
+    api.advance(HOUR)
+    sync(here)
+    found = json.loads(exact.encode(status.facts(here, clock.machine_time())["runway"]))
+    assert (found["verdict"], found["credits_left"], found["scope"]) == ("ended", -5, "user")
+    assert (found["ends_on"], found["sentence"]) == (found["at"][:10], "no credits are left")
+    assert found["read_at"] <= found["at"]
+    assert "path" not in found
+
+
 TEAM: dict[str, Any] = {"id": "t", "name": "T", "plan": "af_basic", "credits": 7}
 
 

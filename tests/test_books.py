@@ -1,11 +1,16 @@
-"""`reports.reconciliation`: given readings of the balance and jobs, then what does not add up, and perhaps why."""
+"""`reports.reconciliation`: given readings of the balance and jobs, then what does not add up, and perhaps why.
 
+At the end a few random accounts; `python tests/books.py` plays hundreds, and replays a seed.
+"""
+
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
 import pytest
+from books import KINDS, Figures, play
 from reports.tables import base_tables, insert
 from support import query
 
@@ -101,6 +106,23 @@ def test_a_refund_that_came_in_the_seconds_after_a_reading_is_no_loss(books: Boo
     assert books.told("verdict, residual, moved") == [("balances", 0, 0), ("balances", 0, -15), ("balances", 0, 15)]
 
 
+@pytest.mark.parametrize(
+    ("third", "told"),
+    [
+        (100, [("balances", 0), ("balances", 0)]),
+        (90, [("cannot tell", -33), ("cannot tell", 23)]),  # a top-up, or a part of it
+        (67, [("cannot tell", -33), ("balances", 0)]),
+    ],
+)
+def test_refunds_of_jobs_that_nobody_saw_may_come_after_a_reading_too(
+    books: Books, third: float, told: list[Any]
+) -> None:
+    books.job("one", 0.5, 0, "FAILED")
+    books.job("other", 0.5, None, "FAILED")
+    books.readings(100, 67, third, third)
+    assert books.told("verdict, residual")[:2] == told
+
+
 def test_several_jobs_that_would_explain_a_loss_are_all_named(books: Books) -> None:
     for name in ("a", "b", "c"):
         books.refunded(name, 0.5, 15 if name != "c" else 3, seen=2)
@@ -192,6 +214,12 @@ def test_jobs_around_a_reading_count_on_the_side_on_which_both_pairs_add_up(book
     assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 7)]
 
 
+def test_a_job_of_the_second_of_the_first_reading_may_have_come_after_it(books: Books) -> None:
+    books.job("after", 0.5 / 3600, 7)
+    books.readings(100, 93, 93)
+    assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 0)]
+
+
 @pytest.mark.parametrize(
     ("cells", "why"),
     [
@@ -251,3 +279,12 @@ def test_the_books_of_an_account_balance_until_a_refund_is_lost(settings_for: Ma
     ]
     told = status.facts(chosen, clock.machine_time())["reconciliation"]
     assert (told["verdict"], told["pairs"], told["pairs_off"], float(told["residual"])) == ("balances", 5, 2, 987.5)
+
+
+@pytest.mark.parametrize("kind", KINDS * 2)
+def test_no_verdict_on_a_random_account_is_wrong(kind: str) -> None:
+    seed = random.SystemRandom().randrange(10**6)  # others at each run
+    _, pairs = play(seed, kind)
+    assert pairs
+    told = [str(pair) for pair in Figures().add(kind, pairs)]
+    assert not told, f"python tests/books.py --only {seed} --kind {kind}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -461,6 +462,30 @@ def catalogues() -> st.SearchStrategy[Any]:
         optional=dict.fromkeys(("label", "modality", "pricingMode", "costMin", "costMax", "more"), value),
     )
     return st.lists(entry, max_size=6)
+
+
+def test_an_odd_catalogue_is_stored_as_far_as_it_can_be_and_the_jobs_with_it(
+    api: Sandbox, settings_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = rb"""[
+        {"id": "fine", "label": "Fine", "modality": "image", "pricingMode": "flat", "costMin": 1.5, "costMax": 2},
+        {"id": "odd", "label": 7, "modality": ["image"], "costMin": true, "costMax": 99999999999999.99999},
+        {"id": "odder", "label": "\ud800 \u001b[31m 'x'; --", "costMin": 1e999, "costMax": -1, "more": {"a": null}},
+        {"id": "odd", "costMin": 3}
+    ]"""
+    monkeypatch.setattr(api, "_models", lambda _: {"models": orjson.Fragment(served)})
+    chosen = settings_for(api)
+    sync(chosen)
+    assert stale(chosen.path, api) == {}
+    columns = "id, label, modality, pricing_mode, cost_min, cost_max"
+    odd = f"select {columns} from apiframe.models where id in ('fine', 'odd', 'odder') order by id"
+    assert query(chosen.path, odd) == [
+        ("fine", "Fine", "image", "flat", Decimal("1.5"), Decimal(2)),
+        ("odd", None, None, None, Decimal(3), None),
+        ("odder", "\ufffd \x1b[31m 'x'; --", None, None, None, Decimal(-1)),
+    ]
+    named = {job["model"] for job in api.listing() if job["model"]}
+    assert {model for (model,) in query(chosen.path, "select id from apiframe.models")} >= named
 
 
 @given(models=catalogues(), named=st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=3))

@@ -1,6 +1,7 @@
 """`export focus`: charges as finance reads them, a file a month, and to the last digit what the report says."""
 
 import csv
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ Make = Callable[..., Settings]
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PACKS = "valid_from,paid,credits,currency\n2026-01-10,29,3000,USD\n2026-11-01,100,10000,USD\n"
 ONE = {"model": "midjourney", "status": "COMPLETED", "creditCost": 16, "result": {"images": ["a", "b", "c", "d"]}}
+LABELS = {"project": "alpha", "client": "it's \\ <b>ü</b>"}
 everywhere = pytest.mark.everywhere
 
 
@@ -195,6 +197,24 @@ def test_a_day_of_a_model_is_a_row(settings_for: Make, prices: Path, bills: Path
     assert days[0]["x_JobStatus"] == "COMPLETED"
     assert three["ChargePeriodEnd"] - three["ChargePeriodStart"] == timedelta(days=1)
     assert three["ChargeDescription"] == "midjourney, jobs: 3"
+
+
+@everywhere
+def test_labels_are_tags_and_a_day_has_a_row_for_each_set_of_them(
+    settings_for: Make, prices: Path, bills: Path
+) -> None:
+    with Sandbox(jobs=0, now=NOW) as api:
+        one, other, third = api.add(3, created_at="2026-11-03T10:00:00Z", **ONE)
+        lines = (f"{job},{label},{value}\n" for job in (one, other) for label, value in LABELS.items())
+        prices.with_name("labels.csv").write_text("job_id,label,value\n" + "".join(lines))
+        chosen = settings_for(api)
+        sync(chosen)
+        for grain in ("job", "day"):
+            written(chosen, bills / grain, grain=grain)
+    tags = {row["ResourceId"]: row["Tags"] for row in rows(bills / "job") if row["ResourceId"]}
+    assert {job: held and json.loads(held) for job, held in tags.items()} == {one: LABELS, other: LABELS, third: None}
+    days = {row["Tags"]: row["x_JobCount"] for row in rows(bills / "day") if row["ChargeCategory"] == "Usage"}
+    assert days == {tags[one]: 2, None: 1}
 
 
 @pytest.mark.parametrize(("version", "more"), [("1.2", {"ProviderName", "PublisherName"}), ("1.4", set())])

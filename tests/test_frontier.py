@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support import stale
 
 from pipelines.apiframe.fetch import Searches
-from pipelines.apiframe.frontier import Known, Step, Unsettled, floor, list_pages, next_step, was_quiet
+from pipelines.apiframe.frontier import Known, Step, Unsettled, floor, is_reach, list_pages, next_step, was_quiet
+from pipelines.apiframe.settled import WEEK
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.sync import Outcome, sync
@@ -205,6 +206,23 @@ def test_each_job_is_found_or_absent_and_one_empty_answer_makes_none_absent(
     assert asked <= 2 * len(ids) + 2
     assert searches.absent == {job for job, exists in zip(ids, there, strict=True) if not exists}
     assert searches.found >= set(ids) - searches.absent
+
+
+@pytest.mark.parametrize(
+    ("reach", "end", "complete_until", "is_one"),
+    [
+        (WEEK, 5, 6, True),
+        (WEEK - 1, 5, 6, False),  # too short to be one
+        (WEEK, 6, 6, False),  # what is not known may lie below
+        (WEEK, 5, None, False),  # nothing is known for certain
+        (WEEK, None, None, True),  # an empty list is read again as a whole
+        (WEEK - 1, None, 6, False),
+    ],
+)
+def test_an_end_is_how_far_the_api_lists_where_nothing_new_can_lie_below(
+    reach: int, end: int | None, complete_until: int | None, is_one: bool
+) -> None:
+    assert is_reach(reach, end, complete_until) is is_one
 
 
 # The price on the sandbox

@@ -41,6 +41,18 @@ def own(here: Settings) -> Path:
     return folder
 
 
+def test_something_else_in_the_place_of_the_folder_is_told(here: Settings) -> None:
+    folder = here.project / ".dlt" / "views"
+    folder.parent.mkdir()
+    folder.write_text("select 1")
+    assert sync(here).notes == [f"{folder} is no folder: the views of your own, files in it, are left out"]
+    folder.unlink()
+    folder.symlink_to("nowhere")
+    assert f"{folder} is no folder" in sync(here).notes[0]
+    folder.unlink()
+    assert sync(here).notes == []
+
+
 @pytest.fixture
 def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder of our views, in use, to break."""

@@ -51,10 +51,14 @@ CASES: dict[str, tuple[Facts, dict[str, Any]]] = {
         facts(runs=USER, full=True),
         {"mode": "full", "since": None, "number": 3, "known": None, "seen_at": None},
     ),
+    "everything again, where the API lists no further than 90 s": (
+        facts(runs={"user": run(2), "team": run(3, reach_seconds=90)}, full=True),
+        {"mode": "full", "reach": 90_000_000, "complete_since": 200},
+    ),
     "everything again, back to a day": (facts(runs=USER, full=True, since=30), {"mode": "full", "since": 30}),
     "the other scope alone": (
         facts(runs={"team": run(4)}),
-        {"mode": "first", "number": 5, "known": None, "seen_at": 400},
+        {"mode": "first", "number": 5, "known": None, "seen_at": 400, "reach": None, "complete_since": None},
     ),
     "the other scope was later": (
         facts(runs={"user": run(2), "team": run(4)}),

@@ -10,7 +10,9 @@ import pytest
 from reports.tables import base_tables, insert
 from support import query
 
+from pipelines import cli, status
 from pipelines.errors import ConfigurationError
+from pipelines.exact import EPOCH, microseconds
 from pipelines.reports import create_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
@@ -129,10 +131,11 @@ def test_a_broken_file_ends_a_sync_before_anything_is_read(api: Sandbox, setting
 
 @pytest.mark.everywhere
 def test_a_changed_file_takes_effect_with_the_next_sync_also_an_idle_one(
-    settings_for: Make, isolated: Path, file: Path
+    settings_for: Make, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REPORTS__TIMEZONE", "America/New_York")  # for readers, who make the views on Delta, too
     with Sandbox(jobs=0) as api:
-        chosen = settings_for(api, timezone="America/New_York")
+        chosen = settings_for(api)
         api.add(1, status="COMPLETED", creditCost=1.5, created_at=datetime(2026, 3, 1, 4, 59, 59, tzinfo=UTC))
         api.add(1, status="COMPLETED", creditCost=1.5, created_at=datetime(2026, 3, 1, 5, 0, tzinfo=UTC))
         sync(chosen)
@@ -241,3 +244,62 @@ def test_a_part_or_two_currencies_never_look_like_a_whole() -> None:
     assert money("UTC", [("2026-02-01", "1", "USD")], jobs, sql) == [(None, None, 2)]
     free = [("2026-01-01T12:00:00Z", "0"), ("2026-01-20T12:00:00Z", "1")]
     assert money("UTC", [("2026-01-02", "1", "USD")], free, sql) == [(1, "USD", 0)], "what is free needs no price"
+
+
+# The status
+
+
+@pytest.mark.everywhere
+def test_the_status_tells_what_the_month_has_cost(settings_for: Make, file: Path) -> None:
+    now = datetime(2026, 3, 10, tzinfo=UTC)
+    with Sandbox(jobs=0) as api:
+        chosen = settings_for(api)
+        for day, cost in ((datetime(2026, 2, 27, tzinfo=UTC), 7), (now, 2.5), (now - timedelta(days=8), 10)):
+            api.add(1, status="COMPLETED", creditCost=cost, created_at=day)
+        sync(chosen)
+        spent = [status.facts(chosen, microseconds(now - EPOCH))["spent_this_month"]]
+        for text in ("2026-03-09,0.02,USD\n", "2026-03-01,0.01,USD\n2026-03-09,0.02,USD\n",
+                     "2026-01-01,1,EUR\n2026-03-09,2,USD\n"):  # fmt: skip
+            file.write_text(HEAD + text)
+            sync(chosen)
+            spent.append(status.facts(chosen, microseconds(now - EPOCH))["spent_this_month"])
+    assert [tuple(found.values()) for found in spent] == [
+        ("2026-03", Decimal("12.5"), None, None, 2),
+        ("2026-03", Decimal("12.5"), None, "USD", 1),
+        ("2026-03", Decimal("12.5"), Decimal("0.15"), "USD", 0),
+        ("2026-03", Decimal("12.5"), None, None, 0),
+    ]
+    ends = ["", ", 1 job without a price", ", 0.15 USD", ", the prices are in more than one currency"]
+    for found, end in zip(spent, ends, strict=True):
+        facts = status.facts(chosen, microseconds(now - EPOCH)) | {"spent_this_month": found}
+        assert f"this month      12.5 credits spent{end}" in cli._status_lines(facts)
+
+
+# The catalogue
+
+
+@pytest.mark.everywhere
+def test_what_models_charge_is_held_against_the_catalogue(settings_for: Make) -> None:
+    with Sandbox(jobs=200, days=9) as api:
+        chosen = settings_for(api)
+        for model, cost, day in (
+            ("midjourney", 16, 3),
+            ("midjourney", 16, 2),
+            ("kling-2.6", 1, 1),
+            ("unheard-of", 7, 1),
+        ):
+            api.add(1, model=model, status="COMPLETED", creditCost=cost, created_at=datetime(2020, 1, day, tzinfo=UTC))
+        sync(chosen)
+    outside = query(
+        chosen.path,
+        "select model, credits, jobs, cast(first_day as varchar), cast(last_day as varchar), against_catalogue "
+        "from reports.prices_paid where coalesce(against_catalogue, '-') <> 'within' order by model",
+    )
+    assert outside == [
+        ("kling-2.6", 1, 1, "2020-01-01", "2020-01-01", "below"),
+        ("midjourney", 16, 2, "2020-01-02", "2020-01-03", "above"),
+        ("unheard-of", 7, 1, "2020-01-01", "2020-01-01", None),
+    ]
+    scaled = query(chosen.path, "select max(rows) from (select count(*) as rows from reports.prices_paid "
+                   "where against_catalogue = 'within' group by model) as models")  # fmt: skip
+    assert scaled[0][0] > 1, "a model whose cost scales has a row for each"

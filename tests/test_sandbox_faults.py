@@ -177,6 +177,10 @@ def test_an_early_end_may_lie_at_a_moment_of_the_list_and_hides_no_job_from_a_se
     assert walk(api) == shown
     assert walk(api, status="COMPLETED") == [each for each in shown if each["status"] == "COMPLETED"]
     assert get(api, search=hidden[0]["id"]).json()["jobs"] == hidden[:1]
+    api.clear_faults()
+    api.fault("early_end", None, before=datetime.fromisoformat(shown[-1]["createdAt"]), blind=True)
+    assert walk(api) == shown
+    assert get(api, search=shown[0]["id"]).json()["jobs"] == []
 
 
 def test_an_empty_end_says_that_there_is_nothing(api: Sandbox) -> None:

@@ -141,7 +141,13 @@ WRONG = [
     ("sources.apiframe.settle_after", "an hour", "must be a duration like 30m, 1h or 2d"),
     ("sources.apiframe.settle_after", "-1h", "must be a duration"),
     ("sources.apiframe.settle_after", "99999d", "at most 3650d"),
+    ("reports.labels_from", "labels.xlsx", "must be the path of a .csv or .parquet file"),
     ("sources.apiframe.balance_every", "hourly", "must be a duration"),
+    ("sources.apiframe.inputs", "sometimes", "must be true or false"),
+    ("sources.apiframe.inputs", "", "must be true or false"),
+    ("sources.apiframe.inputs_per_sync", "-1", "a whole number from 0"),
+    ("sources.apiframe.inputs_keep", "model,.seed", "must be a list of names"),
+    ("sources.apiframe.inputs_drop", "options..seed", "must be a list of names"),
     ("sources.apiframe.workers", "0", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "65", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "2.5", "a whole number"),
@@ -180,6 +186,12 @@ WRONG = [
     ("checks.monthly_budget", "nan", "credits like 120000, or money like"),
     ("checks.monthly_budget", "10000000000001", "credits like 120000, or money like"),
     ("checks.refunds_due_after", "two days", "must be a duration"),
+    ("checks.max_residual", "-1", "a number from 0"),
+    ("checks.webhook_url", "ftp://example.com", "must be an address that begins with http:// or https://"),
+    ("checks.heartbeat_url", "https://", "must be an address that begins with http:// or https://"),
+    ("checks.mail_to", "somebody", "must be addresses like ops@example.com"),
+    ("checks.mail_from", "a@b\nBcc: c@d", "must be addresses like ops@example.com"),
+    ("checks.mail_server", "host", "must be an address that begins with smtp:// or smtps://"),
     ("runtime.request_timeout", "0", "a number from 0.01"),
     ("runtime.request_max_attempts", "0", "a whole number from 1"),
     ("runtime.request_backoff_factor", "inf", "a number from 0"),
@@ -192,7 +204,8 @@ def test_a_wrong_value_is_refused_by_its_full_name_with_what_is_allowed(name: st
     with pytest.raises(ConfigurationError) as problem:
         settings.load({name.replace(".", "__").upper(): value})
     line = str(problem.value)
-    assert line.startswith(f"{name} = {value!r}: ")
+    secret = any(own in settings.SECRETS and known == name for own, (known, _, _) in settings._SETTINGS.items())
+    assert line.startswith(f"{name}: " if secret else f"{name} = {value!r}: ")
     assert told in line
     assert problem.value.exit_code == 2
 
@@ -200,6 +213,14 @@ def test_a_wrong_value_is_refused_by_its_full_name_with_what_is_allowed(name: st
 def test_every_setting_that_can_be_wrong_is_checked() -> None:
     free = {"sources.apiframe.api_key", "runtime.slack_incoming_hook"}
     assert {name for name, _, _ in settings._SETTINGS.values()} - free == {name for name, _, _ in WRONG}
+
+
+@pytest.mark.parametrize("name", ["inputs", "inputs_drop"])
+@pytest.mark.parametrize("value", ["1", "[1]", "{a = 1}"])
+def test_a_toml_value_that_is_no_switch_or_list_of_names_is_refused(isolated: Path, name: str, value: str) -> None:
+    write(isolated, "config.toml", f"[sources.apiframe]\n{name} = {value}\n")
+    with pytest.raises(ConfigurationError, match=f"sources.apiframe.{name} = "):
+        settings.load()
 
 
 @pytest.mark.parametrize("value", ["true", "[1]", "2026-01-01"])
@@ -224,6 +245,24 @@ def test_a_toml_value_of_another_kind_is_refused(isolated: Path, name: str, valu
 )
 def test_durations(value: object, duration: timedelta) -> None:
     assert settings.load(settle_after=value).settle_after == duration
+
+
+@pytest.mark.parametrize("text", ["prompt,options.seed", ' ["prompt", "options.seed"] ', "prompt , options.seed,"])
+def test_a_list_of_names_in_the_environment(isolated: Path, text: str) -> None:
+    write(isolated, "config.toml", "[sources.apiframe]\ninputs = true\n")
+    found = settings.load({"SOURCES__APIFRAME__INPUTS_DROP": text})
+    assert (found.inputs, found.inputs_drop, found.inputs_keep) == (True, ("prompt", "options.seed"), ())
+
+
+@pytest.mark.parametrize("text", ["", "[]", []])
+def test_an_empty_list_of_names_is_none(text: object) -> None:
+    assert settings.load(inputs_keep=text).inputs_keep == ()
+
+
+def test_what_to_keep_of_inputs_and_what_to_drop_cannot_both_be_set() -> None:
+    with pytest.raises(ConfigurationError, match=r"inputs_keep and .*inputs_drop: set one of them") as problem:
+        settings.load(inputs_keep=["model"], inputs_drop=["prompt"])
+    assert problem.value.exit_code == 2
 
 
 def test_numbers_keep_their_digits() -> None:
@@ -271,9 +310,19 @@ def test_the_hook_of_slack_is_a_secret_too() -> None:
 
 
 def test_settings_can_be_printed_without_telling_secrets() -> None:
-    found = settings.load({"APIFRAME_API_KEY": KEY, "RUNTIME__SLACK_INCOMING_HOOK": "https://hooks.slack.com/secret"})
+    hidden = {
+        "RUNTIME__SLACK_INCOMING_HOOK": "https://hooks.example/hush",
+        "CHECKS__WEBHOOK_URL": "https://example.com/hush",
+        "CHECKS__HEARTBEAT_URL": "https://example.com/hush",
+        "CHECKS__MAIL_SERVER": "smtps://user:hush@example.com",
+    }
+    found = settings.load({"APIFRAME_API_KEY": KEY, **hidden})
     assert KEY not in repr(found)
-    assert "slack.com" not in repr(found)
+    assert "hush" not in repr(found)
+    for name in hidden.keys() - {"RUNTIME__SLACK_INCOMING_HOOK"}:
+        with pytest.raises(ConfigurationError) as problem:
+            settings.load({name: "hush no address"})
+        assert "hush" not in str(problem.value)
 
 
 # Files
@@ -329,4 +378,5 @@ def test_config_toml_names_every_setting_with_its_default() -> None:
 def test_example_secrets_names_every_secret_and_holds_none() -> None:
     text = (REPOSITORY / ".dlt" / "example.secrets.toml").read_text()
     assert flat(tomllib.loads(text)) == {"sources.apiframe.api_key": "afk_..."}
-    assert "# slack_incoming_hook = " in text
+    for name in ("slack_incoming_hook", "webhook_url", "mail_server", "heartbeat_url"):
+        assert f"# {name} = " in text

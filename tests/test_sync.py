@@ -694,6 +694,39 @@ def test_a_list_that_stays_cut_short_is_an_error_and_no_job_is_lost(api: Sandbox
     assert set(born) <= stored(here.path).keys()
 
 
+def test_a_list_that_stays_cut_short_costs_no_search_for_each_job_that_is_open(settings_for: Make) -> None:
+    with Sandbox(jobs=150, days=20) as api:
+        api.advance(timedelta(days=13))
+        for days in range(300):
+            api.add(1, status="PROCESSING", created_at=ago(api, days=20 + days))
+        chosen = settings_for(api)
+        sync(chosen)
+        api.add(250)
+        api.fault("early_end", None, before=datetime.fromisoformat(api.listing()[120]["createdAt"]))
+        api.requests.clear()
+        refused(chosen, "its list was cut short")
+        assert api.count() <= 3 + 5, "two pages, the end once more, and five jobs by id"
+        api.clear_faults()
+        sync(chosen)
+        assert (stale(chosen.path, api), delisted(chosen)) == ({}, set())
+
+
+def test_a_cut_list_is_no_fact_where_no_search_finds_even_what_was_just_listed(api: Sandbox, here: Settings) -> None:
+    api.fault("early_end", None, before=datetime.fromisoformat(api.listing()[120]["createdAt"]), blind=True)
+    refused(here, "leaves out 1.. jobs known to exist, and does not find .* by its id, which it has just", full=True)
+    api.clear_faults()
+    sync(here)
+    assert (stale(here.path, api), delisted(here)) == ({}, set())
+
+
+def test_where_the_api_does_not_search_a_full_sync_takes_the_word_of_its_list(api: Sandbox, here: Settings) -> None:
+    api.ignore_filters = True
+    gone = [job["id"] for job in api.listing()[-3:]]
+    api.delete(gone)
+    assert sync(here, full=True).delisted == 3
+    assert delisted(here) == set(gone)
+
+
 def test_a_first_load_that_shows_less_than_was_known_is_an_error(
     api: Sandbox, here: Settings, settings_for: Make
 ) -> None:
@@ -744,6 +777,100 @@ def test_a_full_sync_believes_that_an_account_was_emptied_while_its_first_load_w
         assert sync(chosen).run.requests == 1
 
 
+# A list that goes back so far and no further, though searches do
+
+
+def lists_for(api: Sandbox, **span: float) -> None:
+    api.clear_faults()
+    api.fault("early_end", None, before=ago(api, **span))
+
+
+@pytest.fixture
+def small(settings_for: Make) -> Iterator[tuple[Sandbox, Settings]]:
+    """An account of 60 jobs in a month, which are loaded."""
+    with Sandbox(jobs=60, days=30) as api:
+        api.finish(job["id"] for job in api.listing() if job["status"] in ("QUEUED", "PROCESSING"))
+        api.advance(timedelta(hours=30))
+        chosen = settings_for(api)
+        sync(chosen)
+        yield api, chosen
+
+
+def test_a_full_sync_finds_how_far_back_the_api_lists_and_others_go_on_from_there(
+    small: tuple[Sandbox, Settings], settings_for: Make
+) -> None:
+    api, chosen = small
+    old, gone = api.add(2, status="PROCESSING", created_at=ago(api, days=25))
+    sync(chosen, full=True)
+    lists_for(api, days=12)
+    api.delete([gone])
+    api.put(old, progress=31)
+    refused(chosen, "leaves out .* finds .* If the API really lists no further back, run sync --full")
+    outcome = sync(chosen, full=True)
+    assert "the API lists no job that is older than 11 days, though it finds some by id: " in outcome.notes[0]
+    assert (stale(chosen.path, api), delisted(chosen)) == ({}, {gone})
+    for day in range(3):  # jobs grow older than the list goes back
+        api.advance(timedelta(days=4))
+        lists_for(api, days=12)
+        api.put(old, progress=50 + day)
+        assert sync(chosen).run.requests <= 1 + 1 + 4, "the page, the open job by id, and whether the other is back"
+        assert (stale(chosen.path, api, but=settled_since(api)), delisted(chosen)) == ({}, {gone})
+    assert sync(settings_for(api, scope="team")).run.mode == "first", "it is the same API that lists no further"
+    api.finish([old])
+    sync(chosen)
+    api.advance(timedelta(hours=2))
+    lists_for(api, days=12)
+    sync(chosen)
+    assert sync(chosen).run.requests == 1
+    assert stale(chosen.path, api, but=settled_since(api)) == {}
+
+
+def test_a_list_that_shows_everything_again_is_held_against_it_again(small: tuple[Sandbox, Settings]) -> None:
+    api, chosen = small
+    lists_for(api, days=12)
+    sync(chosen, full=True)
+    api.clear_faults()
+    sync(chosen)
+    lists_for(api, days=13)
+    refused(chosen, "cut short")
+
+
+def test_a_full_sync_believes_no_end_below_which_new_jobs_may_lie(small: tuple[Sandbox, Settings]) -> None:
+    api, chosen = small
+    api.advance(timedelta(days=9))
+    born = [api.add(1, created_at=ago(api, days=days))[0] for days in (8, 4)]
+    lists_for(api, days=12)
+    sync(chosen, full=True)
+    assert set(born) <= stored(chosen.path).keys()
+    api.advance(timedelta(days=9))
+    born = [api.add(1, created_at=ago(api, days=days))[0] for days in (8, 4)]
+    lists_for(api, days=7.5)
+    refused(chosen, "cut short; .* begin another warehouse.path", full=True)
+    api.clear_faults()
+    sync(chosen)
+    assert set(born) <= stored(chosen.path).keys()
+    assert delisted(chosen) == set()
+
+
+def test_a_list_of_less_than_a_week_is_a_fault(small: tuple[Sandbox, Settings]) -> None:
+    api, chosen = small
+    lists_for(api, days=3)
+    refused(chosen, "cut short", full=True)
+
+
+def test_an_account_that_was_idle_for_longer_than_the_api_lists_goes_on(small: tuple[Sandbox, Settings]) -> None:
+    api, chosen = small
+    api.advance(timedelta(days=20))
+    lists_for(api, days=12)
+    refused(chosen, "leaves out 60 jobs .* run sync --full")
+    sync(chosen, full=True)
+    assert sync(chosen).run.requests == 1
+    born = api.add(2)
+    assert sync(chosen).run.jobs_new == 2
+    assert delisted(chosen) == set()
+    assert stale(chosen.path, api, but=set(stored(chosen.path)) - set(born)) == {}
+
+
 def test_jobs_that_were_really_purged_are_delisted_and_cost_nothing_from_then_on(settings_for: Make) -> None:
     with Sandbox(jobs=90, days=20) as api:
         api.advance(timedelta(hours=30))
@@ -756,6 +883,15 @@ def test_jobs_that_were_really_purged_are_delisted_and_cost_nothing_from_then_on
         assert outcome.run.requests <= 2 + 2 * 5 + 1, "the page again, five by id twice, one that must be found"
         assert delisted(chosen) == set(old)
         assert sync(chosen).run.requests == 1
+
+
+@pytest.mark.parametrize("after", [2, 3, 4])
+def test_an_empty_page_once_is_no_reason_to_doubt_a_search(small: tuple[Sandbox, Settings], after: int) -> None:
+    api, chosen = small
+    api.delete([api.listing()[-1]["id"]])
+    api.fault("empty_page", after=after)
+    outcome = sync(chosen)
+    assert (outcome.delisted, outcome.run.requests) == (1, 1 + 1 + 2 + 1 + 1), "the end twice, its id twice, one listed"
 
 
 def test_purged_jobs_that_cannot_be_searched_for_wait_for_a_full_sync(settings_for: Make) -> None:

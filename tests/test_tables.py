@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from support import NAMES, query, stale, stored
 
-from pipelines import report, tables
+from pipelines import report, status, tables
 from pipelines.apiframe.answers import ApiError
 from pipelines.apiframe.records import Row
 from pipelines.exact import moment
@@ -154,6 +154,7 @@ def test_a_warehouse_of_the_version_before_opens_syncs_and_reports(
 ) -> None:
     api, chosen = old
     before = query(chosen.path, "select count(*), sum(credits) from reports.jobs")
+    assert status.facts(chosen, 0)["spent_this_month"] is None, "its views know no money"
     outcome = sync(chosen)
     assert (outcome.run.mode, outcome.run.number, outcome.drift) == ("incremental", 4, {})
     for file in (chosen.path, chosen.path.parent / ".load" / chosen.path.name):  # it was written as by DuckDB 2

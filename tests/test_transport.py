@@ -120,6 +120,21 @@ def test_a_request_ends_as_a_time_out_does_whatever_goes_on_coming(without_end: 
         ends_in_time(client_of(f"http://127.0.0.1:{server.port}"))
 
 
+def test_silence_after_a_part_that_came_late_has_no_time_out_of_its_own() -> None:
+    with Talker(lambda _: None) as server:
+
+        def talk(say: Say) -> None:
+            server.stopped.wait(0.9)
+            say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{")
+
+        server.talk = talk
+        client = client_of(f"http://127.0.0.1:{server.port}", timeout=1, max_attempts=1)
+        began = time.monotonic()
+        with contextlib.closing(client), pytest.raises(ApiError, match="no answer within 1 s"):
+            client.page()
+        assert 1 <= time.monotonic() - began < 1.8
+
+
 def test_a_slow_answer_that_comes_in_time_is_taken() -> None:
     with Talker(lambda _: None) as server:
 
@@ -283,8 +298,9 @@ def test_an_encoding_that_is_a_lie_is_told_as_such() -> None:
         client_of(f"http://127.0.0.1:{server.port}", timeout=5).page()
 
 
-def test_the_status_of_an_error_counts_whatever_its_encoding() -> None:
-    head = b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+@pytest.mark.parametrize("encoding", [b"gzip", b"br"], ids=["a lie", "not asked for"])
+def test_the_status_of_an_error_counts_whatever_its_encoding(encoding: bytes) -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: " + encoding + b"\r\nContent-Length: 3\r\n\r\nabc"
     with Talker(lambda say: say(head)) as server, pytest.raises(ApiError) as problem:
         client_of(f"http://127.0.0.1:{server.port}", timeout=5).page()
     assert problem.value.status == 401

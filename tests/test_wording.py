@@ -75,3 +75,39 @@ def test_different_names_keep_different_labels() -> None:
     assert shown[0] == shown[5]
     assert wording.labels(names[::-1])[0] == shown[0]
     assert wording.labels([float("nan"), None]) == ["(none)", "(none)"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "0.00 USD"),
+        ("1234567.895", "1,234,567.90 USD"),
+        ("-3.1", "-3.10 USD"),
+        ("0.005", "0.0050 USD"),
+        ("0.0051", "0.01 USD"),
+        ("0.0049", "0.0049 USD"),
+        ("0.00016000000000", "0.00016 USD"),
+        ("-0.00000000000099", "-0.00000000000099 USD"),
+        (None, "-"),
+    ],
+)
+def test_money_is_rounded_for_the_eye_and_never_to_nothing(amount: str | None, shown: str) -> None:
+    assert wording.money(None if amount is None else Decimal(amount), "USD") == shown
+
+
+@pytest.mark.parametrize(
+    ("cost", "amount", "currency", "unpriced", "why"),
+    [
+        (5, 5, "USD", 0, ""),
+        (None, 5, None, 3, ""),
+        (None, 5, "USD", 1, "1 job without a price"),
+        (None, 5, None, 0, "the prices are in more than one currency"),
+        (None, 0, None, 0, ""),
+        (float("nan"), None, None, 0, ""),
+    ],
+)
+def test_a_cost_that_is_not_there_has_a_reason(
+    cost: object, amount: object, currency: object, unpriced: int, why: str
+) -> None:
+    row = {"cost": cost, "credits": amount, "currency": currency, "jobs_without_price": unpriced}
+    assert wording.why_no_cost(row) == why

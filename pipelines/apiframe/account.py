@@ -85,6 +85,9 @@ class Asks(Protocol):
     def me(self) -> Standing:
         """Read the account."""
 
+    def page(self, *, limit: int) -> object:
+        """Read the newest jobs."""
+
 
 def is_same(recorded: Account, found: Account, scope: str) -> bool | None:
     """Tell whether a key of `found` may read on with `scope` in what belongs to `recorded`; None: cannot be told.
@@ -102,7 +105,8 @@ def verify(client: Asks, key: str, recorded: Account, seal: str | None, place: o
 
     `recorded` is whose jobs lie in `place` already. Asks the API only where `seal` is not that of this key and
     account. Raises ConfigurationError where the key is another account's, ApiframeWarehouseError where that cannot be
-    told although an account is on record.
+    told although an account is on record. Where `/me` refuses the key the jobs list decides: KeyRefusedError where it
+    does too; otherwise `/me` is a part of the API that this key may not use, and has told nothing.
     """
     salt = seal.split(" ")[0] if seal else secrets.token_hex(16)
     if seal and secrets.compare_digest(seal, _seal(salt, key, recorded)):
@@ -110,11 +114,13 @@ def verify(client: Asks, key: str, recorded: Account, seal: str | None, place: o
     problem: object = "it names neither"
     try:
         found = client.me().account
-    except KeyRefusedError:
-        raise
     except ApiframeWarehouseError as fault:
-        if not recorded.is_known:  # an API without `/me` is not asked for it again
-            return recorded, _seal(salt, key, recorded) if getattr(fault, "status", None) == NOT_FOUND else None
+        withheld = isinstance(fault, KeyRefusedError)
+        if withheld:
+            client.page(limit=1)
+        if not recorded.is_known:  # an API that does not tell is not asked again
+            never = withheld or getattr(fault, "status", None) == NOT_FOUND
+            return recorded, _seal(salt, key, recorded) if never else None
         found, problem = Account(), fault
     same = is_same(recorded, found, client.scope) if recorded.is_known else True
     if same is None:

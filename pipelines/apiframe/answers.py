@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import email.utils
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from http.client import responses as REASONS  # noqa: N812
 from typing import Any
 
@@ -115,7 +114,7 @@ def retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(value)
-        return None if math.isnan(seconds) else max(0.0, seconds)
+        return seconds if seconds >= 0 else None
     except ValueError:
         pass
     try:
@@ -125,3 +124,16 @@ def retry_after(response: requests.Response) -> float | None:
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def answered(response: requests.Response) -> int | None:
+    """Return when it was answered, in microseconds since 1970 by the API's clock; None where it does not say."""
+    try:
+        date = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, OverflowError):  # a zone of ten digits
+        return None
+    if date.year == MAXYEAR:  # no time can be added to it
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return int(date.timestamp() * 1e6)

@@ -5,14 +5,11 @@ not what the API documents is never taken for data or for the end of a list; the
 and is blotted out of everything that comes back. Leaves to others what to ask for.
 """
 
-import email.utils
-import functools
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC
 from typing import Any, TypeVar
 
 import requests
@@ -20,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 import pipelines.apiframe.clock as clock
 from pipelines.apiframe.account import Standing, standing
-from pipelines.apiframe.answers import Answers, ApiError, retry_after
+from pipelines.apiframe.answers import Answers, ApiError, answered, retry_after
 from pipelines.apiframe.bodies import Read, TooLongPageError, page, page_of_one, plain
 from pipelines.apiframe.records import positions
 from pipelines.apiframe.transport import Sessions, reason, words
@@ -126,7 +123,9 @@ class Client:
         asked = {"limit": str(limit), "scope": self.scope, "status": status, "model": model}
         asked |= {"search": search, "cursor": cursor}
 
-        check = functools.partial(self._check_page, cursor)
+        def check(body: Any) -> Page:
+            return Page(*_listed(body, cursor), self.now())
+
         parameters = {name: value for name, value in asked.items() if value is not None}
         while limit > 1:
             try:
@@ -135,20 +134,6 @@ class Client:
                 limit //= 2
                 parameters["limit"] = str(limit)
         return self._get("/jobs", parameters, check, read=page_of_one)
-
-    def _check_page(self, cursor: str | None, body: Any) -> Page:
-        if not isinstance(body, dict):
-            raise ValueError(f"no object: {shorten(body)}")
-        jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
-        if not isinstance(jobs, list):
-            raise ValueError(f"no list of jobs: {shorten(body)}")
-        if not isinstance(more, bool):
-            raise ValueError(f"hasMore is {shorten(more)}")
-        if more and (not isinstance(following, str) or not following):
-            raise ValueError("hasMore is true, but there is no nextCursor")
-        if more and following == cursor:
-            raise ValueError("nextCursor is the cursor of this very page")
-        return Page(jobs, positions(jobs), following if more else None, self.now())
 
     def models(self) -> list[dict[str, Any]]:
         """Read the catalogue of models: objects with at least an `id`. Entries that are none are left out."""
@@ -162,6 +147,16 @@ class Client:
             return models
 
         return self._get("/models", {}, check, attempts=2)
+
+    def job(self, identity: str, attempts: int | None = None, longest_wait: float | None = None) -> dict[str, Any]:
+        """Read one job by its id, a UUID: as listed, and its `input`. NotFoundError also where it is another user's."""
+
+        def check(body: Any) -> dict[str, Any]:
+            if not isinstance(body, dict) or body.get("id") != identity or "input" not in body:
+                raise ValueError(f"no job {identity} with its input")
+            return body
+
+        return self._get(f"/jobs/{identity}", {}, check, attempts=attempts, longest_wait=longest_wait)
 
     def me(self, attempts: int | None = None, longest_wait: float | None = None) -> Standing:
         """Read whose key this is and what credits are left; what was told, or why not, is kept in `standing`."""
@@ -260,17 +255,24 @@ class Client:
             raise Interrupted("interrupted")
 
     def _read_clock(self, response: requests.Response) -> None:
-        if self._clock is not None or "Date" not in response.headers:
-            return
-        try:
-            date = email.utils.parsedate_to_datetime(response.headers["Date"])
-        except (ValueError, OverflowError):  # a zone of ten digits
-            return
-        if date.year == MAXYEAR:  # no time can be added to it
-            return
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        self._clock = (int(date.timestamp() * 1e6), time.monotonic())
+        if self._clock is None and (answered_at := answered(response)) is not None:
+            self._clock = answered_at, time.monotonic()
+
+
+def _listed(body: Any, cursor: str | None) -> tuple[list[Any], list[tuple[int, str]], str | None]:
+    """Return jobs, positions and next cursor of the page behind a cursor; ValueError where it is not as documented."""
+    if not isinstance(body, dict):
+        raise ValueError(f"no object: {shorten(body)}")
+    jobs, more, following = body.get("jobs"), body.get("hasMore"), body.get("nextCursor")
+    if not isinstance(jobs, list):
+        raise ValueError(f"no list of jobs: {shorten(body)}")
+    if not isinstance(more, bool):
+        raise ValueError(f"hasMore is {shorten(more)}")
+    if more and (not isinstance(following, str) or not following):
+        raise ValueError("hasMore is true, but there is no nextCursor")
+    if more and following == cursor:
+        raise ValueError("nextCursor is the cursor of this very page")
+    return jobs, positions(jobs), following if more else None
 
 
 def client_of(chosen: Any) -> Client:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from pipelines.apiframe.answers import UndocumentedError
 from pipelines.apiframe.client import Client
 from pipelines.apiframe.fetch import Searches, read
 from pipelines.errors import ConfigurationError
 
+Item = TypeVar("Item")
+
 SAMPLE = 5  # jobs that speak for all: the newest, the oldest, some between
+
+
+class LeftOutError(UndocumentedError):
+    """The API finds by id what its list leaves out."""
 
 
 def require_gone(
@@ -27,9 +34,12 @@ def require_gone(
 ) -> None:
     """Raise UndocumentedError unless the API no longer knows these jobs, in order of their age.
 
+    It is a LeftOutError where the API finds one of them.
+
     `found` and `absent` are what was looked up by id already, `listed` is a job that the list has shown: where a
-    search does not find that one, it proves nothing. Where nothing can be proven, `whole`, a list that was asked for
-    from its top to its end, is believed, and any other is not.
+    search does not find that one, the API contradicts itself. Where it cannot be asked (it lists nothing, does not
+    search, or takes no such ids), `whole`, a list that was asked for from its top to its end, is believed, and any
+    other is not.
     """
     if not ids:
         return
@@ -41,9 +51,16 @@ def require_gone(
     contradicted |= searches.found & set(sample)
     jobs = "a job" if len(ids) == 1 else f"{len(ids):,} jobs"
     if contradicted:
+        lasting = "begin another warehouse.path" if whole else "run sync --full"
+        raise LeftOutError(
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: its "
+            "list was cut short; nothing was taken for deleted, run again later. If the API really lists no further "
+            f"back, {lasting}"
+        )
+    if searches.contradicted:
         raise UndocumentedError(
-            f"{client.base_url}/jobs leaves out {jobs} known to exist, and finds {min(contradicted)} by its id: "
-            "its list was cut short; nothing was taken for deleted, run again later"
+            f"{client.base_url}/jobs leaves out {jobs} known to exist, and does not find {listed} by its id, which it "
+            "has just listed: nothing was taken for deleted, run again later"
         )
     proven = listed is not None and searches.honoured and bool(sample)
     if not proven and not whole:
@@ -72,11 +89,11 @@ def require_ours(client: Client, ids: Sequence[str], place: object) -> None:
         )
 
 
-def spread(ids: Sequence[str], most: int) -> list[str]:
+def spread(items: Sequence[Item], most: int) -> list[Item]:
     """Return the first, the last and some between."""
-    if len(ids) <= most:
-        return list(ids)
-    return [ids[place * (len(ids) - 1) // (most - 1)] for place in range(most)]
+    if len(items) <= most:
+        return list(items)
+    return [items[place * (len(items) - 1) // (most - 1)] for place in range(most)]
 
 
 def is_searchable(identity: str) -> bool:

@@ -8,9 +8,10 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from pipelines.apiframe.answers import REFUSED, ApiError
 from pipelines.apiframe.client import Client, Page
@@ -21,7 +22,10 @@ from pipelines.apiframe.stretches import Kind, Position
 #: Seconds that Python lets a thread run on. Its default of 5 ms is as long as a page takes: pages that have come
 #: would wait for rows that are being made.
 SWITCH_INTERVAL = 0.001
-RECOVERY_PAGES = 20  # answered pages before one more connection is tried after a 429
+RECOVERY_PAGES = 20  # answers before one more connection is tried after a 429
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,19 @@ class Searches:
     """The plan to look up jobs by id.
 
     `found` and `absent` are the ids that were, and that twice were not. `honoured` tells whether the API searches:
-    not where it answers with another job, or does not find `listed`, a job that its list has shown just now. An
-    absence counts when a job was found in between.
+    not where it answers with another job, or does not find `listed`, a job that its list has shown just now; the
+    latter is `contradicted`, for that API does search. An absence counts when a job was found in between.
     """
 
     def __init__(self, ids: Iterable[str], listed: str | None = None) -> None:
         self.honoured = True
+        self.contradicted = False
         self.found: set[str] = set()
         self.absent: set[str] = set()
         self._ids = deque(dict.fromkeys(ids))
         self._listed = None if listed in self._ids else listed
         self._missed: set[str] = set()  # answered with nothing once
+        self._endless: set[str] = set()  # answered once with an empty page that says that it goes on
         self._again: deque[str] = deque()  # to be asked once more
         self._asks_listed = False
         self._proven = False
@@ -69,16 +75,20 @@ class Searches:
     def apply(
         self, task: Search, positions: Sequence[Position], _kinds: Sequence[Kind], next_cursor: str | None
     ) -> None:
-        """Take an answer. An id is one job on one page: an empty page that goes on is no proof of absence."""
+        """Take an answer. An id is one job on one page: an empty page that goes on is no proof, and asked for again."""
         self._proven = True
         identity = task.filters["search"]
-        if next_cursor is not None or any(found != identity for _, found in positions):
+        if next_cursor is not None and not positions and identity not in self._endless:
+            self._endless.add(identity)
+            self._ids.append(identity)
+        elif next_cursor is not None or any(found != identity for _, found in positions):
             self.honoured = False
         elif positions:
             self.found.add(identity)
         elif identity in self._missed:
             self.absent.add(identity)
-            self.honoured = self.honoured and identity != self._listed
+            self.contradicted |= identity == self._listed
+            self.honoured = self.honoured and not self.contradicted
         else:
             self._missed.add(identity)
             if identity == self._listed:
@@ -103,7 +113,7 @@ def read(client: Client, plan: Slices | Searches, workers: int) -> Iterator[Page
     thread. Raises what the client raises.
     """
     if workers:
-        yield from _Threads(client, plan, workers).pages()
+        yield from _Threads(client, workers, plan.next_task, partial(_fetch, client), partial(_apply, plan)).run()
         return
     while (task := plan.next_task()) is not None:
         try:
@@ -113,18 +123,45 @@ def read(client: Client, plan: Slices | Searches, workers: int) -> Iterator[Page
         yield from _apply(plan, task, answer)
 
 
-class _Threads:
-    def __init__(self, client: Client, plan: Slices | Searches, workers: int) -> None:
+def each(client: Client, items: Iterable[Item], ask: Callable[[Item], Answer], workers: int) -> Iterator[Answer]:
+    """Ask for each of these, on `workers` threads; yields the answers in the order of arrival.
+
+    No more than `workers` are asked for ahead of what is handed over. Raises what `ask` raises.
+    """
+    rest = iter(items)
+
+    def take(_: Item, answer: Answer | BaseException) -> list[Answer]:
+        if isinstance(answer, BaseException):
+            raise answer
+        return [answer]
+
+    yield from _Threads(client, workers, lambda: next(rest, None), ask, take).run()
+
+
+class _Threads(Generic[Item, Answer]):
+    """Asks on threads for what `next_task` gives, as long as it gives any; `take` makes of an answer what to yield."""
+
+    def __init__(
+        self,
+        client: Client,
+        workers: int,
+        next_task: Callable[[], Item | None],
+        ask: Callable[[Item], Answer],
+        take: Callable[[Item, Answer | BaseException], list[Answer]],
+    ) -> None:
         self._client = client
-        self._plan = plan
         self._workers = workers
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[Any, Page | BaseException]] = queue.SimpleQueue()
+        self._next_task = next_task
+        self._ask_for = ask
+        self._take = take
+        self._tasks: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Item, Answer | BaseException]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._under_way = 0
         self._allowed = workers
 
-    def pages(self) -> Iterator[Page]:
+    def run(self) -> Iterator[Answer]:
+        """Yield what comes."""
         throttled, calm = self._client.throttled, 0
         switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL)
@@ -137,7 +174,7 @@ class _Threads:
                     throttled, self._allowed, calm = self._client.throttled, max(1, self._allowed // 2), 0
                 elif (calm := calm + 1) % RECOVERY_PAGES == 0 and self._allowed < self._workers:
                     self._allowed += 1
-                handed_over = _apply(self._plan, task, answer)
+                handed_over = self._take(task, answer)
                 self._ask()
                 yield from handed_over
         finally:
@@ -146,7 +183,7 @@ class _Threads:
                 self._tasks.put(None)
 
     def _ask(self) -> None:
-        while self._under_way < self._allowed and (task := self._plan.next_task()) is not None:
+        while self._under_way < self._allowed and (task := self._next_task()) is not None:
             self._tasks.put(task)
             self._under_way += 1
             if self._under_way > len(self._threads):
@@ -157,7 +194,7 @@ class _Threads:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
-                self._answers.put((task, _fetch(self._client, task)))
+                self._answers.put((task, self._ask_for(task)))
             except BaseException as problem:
                 self._answers.put((task, problem))
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from pipelines.apiframe.records import OPEN
+from pipelines.apiframe.settled import WEEK
 
 PAGE = 100
 #: Lists of open jobs may have to be followed up by other look-ups, so they must save at least half.
@@ -58,6 +59,17 @@ def was_quiet(known: Known, settle_after: int) -> bool:
     Whatever became visible late has been seen by then: while nothing newer appears, the first page is enough.
     """
     return known.high_water_mark is None or known.high_water_mark < known.started_at - settle_after
+
+
+def is_reach(reach: int, end: int | None, complete_until: int | None) -> bool:
+    """Tell whether an end that was asked for twice may be how far the API lists: to jobs as old as `reach`.
+
+    It lies at a createdAt (None: the list is empty) above jobs that the API finds by id. They are known: nothing is
+    lost by not seeing them. A job that is not known would be, so that none may lie there: all were seen that were
+    created before `complete_until` (None: not even those). An empty list is read as a whole at each sync until it is
+    none. A list of less than a week is a fault: little of what is known would be held against later ones.
+    """
+    return reach >= WEEK and (end is None or (complete_until is not None and end < complete_until))
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,16 @@ class Memory:
     known: Known | None = None  # None: this list was never read
     since: int | None = None  # the oldest createdAt wanted; None: all
     whole: bool = False  # everything is to be read again, and an end that was asked for twice is believed
+    reach: int | None = None  # microseconds: how old the jobs are that the API lists; None: of any age
+    complete_since: int | None = None  # when the last sync began that saw all that is new; None: there was none
     open_jobs: Mapping[str, int] = {}
 
     def unsettled(self, now: int) -> Iterable[Unsettled]:
         """Return the jobs that can still change; what a clock that was ahead has recorded counts as of now."""
+        return ()
+
+    def unsettled_before(self, now: int) -> Iterable[Unsettled]:
+        """Return the jobs that could still change for the last sync that ended well, whatever this one goes on with."""
         return ()
 
     def is_known(self, positions: Sequence[tuple[int, str]]) -> bool:
@@ -34,8 +40,8 @@ class Memory:
         """Return how many jobs are newer."""
         return 0
 
-    def older_than(self, created_at: int | None) -> Sequence[str]:
-        """Return the jobs that are held as listed below a createdAt (None: all), newest first."""
+    def older_than(self, created_at: int | None) -> Sequence[tuple[int, str]]:
+        """Return where the jobs stand that are held as listed below a createdAt (None: all), newest first."""
         return ()
 
     def lately_delisted(self, now: int) -> Sequence[str]:

@@ -34,6 +34,7 @@ class Paging:
         self.oldest: int | None = None  # createdAt that paging has come down to
         self.remaining: dict[str, Unsettled] = {}  # unsettled jobs that were not met yet
         self.end: End | None = None  # of the list, where it was come to
+        self.reaches: int | None = None  # createdAt down to which the API lists at all; None: there is no such
         self.beyond: list[str] = []  # jobs that were listed beyond it
         self.met: set[str] = set()  # on the list, where it is not walked
         self.listed: str | None = None  # a job that can be searched for and must be found
@@ -42,7 +43,7 @@ class Paging:
         self.plan = Slices([], workers=1)
         self._at_end: set[tuple[int, str]] = set()  # on the last pages, which are asked for twice
         self._workers = workers
-        self._walks = walks
+        self.walks = walks
         self._doubts = doubts
         self._on_page = on_page
 
@@ -60,7 +61,7 @@ class Paging:
             if not self.plan.disordered:
                 ids.clear()  # without order nothing but jobs never seen shows that the list goes on
             ids |= found
-            if not self._walks:
+            if not self.walks:
                 self.met |= found
             if barren >= EMPTY_PAGES:
                 self.plan.start_over()
@@ -80,6 +81,15 @@ class Paging:
             self.found |= searches.found
             self.absent |= searches.absent
         return searches
+
+    def should_have_shown(self, created_at: int) -> bool:
+        """Tell whether the list, which was read to its end, should have gone on to a job of this createdAt."""
+        end = None if self.plan.disordered else self.end
+        return end is not None and (end.last is None or created_at < end.last) and self.may_show(created_at)
+
+    def may_show(self, created_at: int) -> bool:
+        """Tell whether the API lists jobs of this createdAt at all."""
+        return self.reaches is None or created_at > self.reaches
 
     def seen(self, page: Page) -> Page:
         """Keep what a page shows."""

@@ -16,7 +16,7 @@ import pipelines.apiframe.clock as clock
 from pipelines.apiframe.answers import ApiError, CursorRefusedError
 from pipelines.apiframe.chain import End
 from pipelines.apiframe.client import Client, Page
-from pipelines.apiframe.evidence import require_gone
+from pipelines.apiframe.ending import Ending
 from pipelines.apiframe.fetch import kinds
 from pipelines.apiframe.frontier import floor as lowest
 from pipelines.apiframe.frontier import was_quiet
@@ -63,12 +63,14 @@ class Reading:
         self.started_at = client.now()
         self.clock_note: str | None = None
         self.delisted: list[str] = []
+        self.left_out: list[Row] = []  # jobs that the API finds by id and lists no more
         self._memory = memory
         self._settle_after = settle_after
         self._modalities = {} if modalities is None else modalities
         self._resumes = memory.known is not None and memory.known.progress is not None
         self.walks = memory.known is None or self._resumes or memory.whole
         self.paging = Paging(client, workers=workers, walks=self.walks, doubts=self._doubts, on_page=on_page)
+        self._ending = Ending(self.paging, memory, settle_after)
         self._rest = Rest(self.paging, memory, resumes=self._resumes)
         self._begun: list[Page | ApiError] = []
 
@@ -76,6 +78,16 @@ class Reading:
     def disordered(self) -> bool:
         """Tell whether jobs did not come newest first, so that the whole list was read."""
         return self.paging.plan.disordered
+
+    @property
+    def reach(self) -> int | None:
+        """How old the jobs are that the API lists, in microseconds; None: of any age."""
+        return self._ending.reach
+
+    @property
+    def reach_note(self) -> str | None:
+        """What is to be said where this reading has found that."""
+        return self._ending.note
 
     def begin(self) -> None:
         """Read the first page, for those who want to know before the rest is read how `quick` the API is.
@@ -114,6 +126,7 @@ class Reading:
         self.started_at, self.clock_note = decided.now, decided.note
         if self.known:
             self.known = replace(self.known, started_at=min(self.known.started_at, decided.now))
+        self._ending.begin(decided.now)
         since = self._memory.since
         self.paging.remaining = {
             job.id: job for job in self._memory.unsettled(decided.now) if since is None or job.created_at >= since
@@ -139,35 +152,20 @@ class Reading:
         """Return the jobs that the API no longer lists, once all batches were taken.
 
         `unseen` are those that a reading of everything has not met. Raises UndocumentedError where the API still
-        knows what its list left out.
+        knows what its list left out. What had to be looked up for that is in `left_out` then.
         """
-        if unseen is None:
-            unseen = self._unmet(self.paging.end) if self.paging.end else []
-        require_gone(
-            self.client,
-            [*unseen, *self.paging.beyond],
-            found=self.paging.found,
-            absent=self.paging.absent,
-            listed=self.paging.listed,
-            whole=self._memory.whole,
-        )
+        gone = self._ending.gone(unseen)
+        for page in self._ending.pages:
+            self.left_out += self._rows(page)
         known_gone = self._rest.delisted_before
-        self.delisted = [job for job in dict.fromkeys([*self._rest.delisted, *unseen]) if job not in known_gone]
+        self.delisted = [job for job in dict.fromkeys([*self._rest.delisted, *gone]) if job not in known_gone]
         return self.delisted
 
     def _doubts(self, end: End) -> bool:
         """Tell whether an end of the list has to be asked for again: not where it lies below all that is known."""
-        if self.walks or self.disordered or self.known is None or self._unmet(end):
+        if self.walks or self.disordered or self.known is None or self._ending.contradicts(end):
             return True
         return end.last is not None and end.last > (self.known.high_water_mark or end.last - 1)
-
-    def _unmet(self, end: End) -> list[str]:
-        """Return the jobs that are held as listed, but that a list with this end did not show."""
-        if self.disordered and self.walks:
-            return []  # where one of them belongs is not known
-        return [
-            job for job in self._memory.older_than(None if self.disordered else end.last) if job not in self.paging.met
-        ]
 
     def _progress(self) -> list[dict[str, Any]] | None:
         return self.paging.plan.progress(self._memory.since) if self.walks else None

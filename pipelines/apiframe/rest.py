@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipelines.apiframe.answers import REFUSED, ApiError
 from pipelines.apiframe.client import Page
-from pipelines.apiframe.evidence import is_searchable
+from pipelines.apiframe.evidence import SAMPLE, is_searchable, spread
 from pipelines.apiframe.frontier import LIST_HANDICAP, Step, Unsettled, list_pages, next_step
 from pipelines.apiframe.memory import Memory
 from pipelines.apiframe.paging import Paging
@@ -35,7 +35,7 @@ class Rest:
             deeper, bottom = self._deeper(), self._bottom()
             if not deeper:  # neither on the pages where they belong nor, if so, found by id
                 if self._can_search:
-                    yield from self._paging.search([job.id for job in remaining.values() if job.searchable])
+                    yield from self._look_up([job for job in remaining.values() if job.searchable])
                 self.delisted += remaining
                 return
             if bottom is None and not (self._can_search and any(job.searchable for job in deeper)):
@@ -89,6 +89,18 @@ class Rest:
         else:
             assert bottom is not None  # noqa: S101 - there is something to go on from
             yield from self._page_down(Slice(None, bottom.cursor, floor=step.down_to, last=bottom.last, pages=1))
+
+    def _look_up(self, jobs: list[Unsettled]) -> Iterator[Page]:
+        """Search for jobs that the list should have shown: for a few alone where these prove it to be cut short.
+
+        That is an error, which is raised once all that was read is stored.
+        """
+        jobs.sort(key=lambda job: job.created_at)
+        sample = spread(jobs, SAMPLE)
+        searches = yield from self._paging.search([job.id for job in sample])
+        cut = any(job.id in searches.found and self._paging.should_have_shown(job.created_at) for job in sample)
+        if searches.honoured and not cut:
+            yield from self._paging.search([job.id for job in jobs if job not in sample])
 
     def _page_down(self, part: Slice) -> Iterator[Page]:
         self._paging.plan_for(part)

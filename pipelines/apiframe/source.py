@@ -85,9 +85,9 @@ class _State(Memory):
             for identity, (created_at, status) in self.kept.items()
         ]
 
-    def older_than(self, created_at: int | None) -> list[str]:
+    def older_than(self, created_at: int | None) -> list[tuple[int, str]]:
         return [
-            identity
+            (at, identity)
             for identity, (at, _) in self.kept.items()
             if (created_at is None or at < created_at) and is_searchable(identity)
         ]

@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from html import escape
 from types import ModuleType
 from typing import Any, Literal
 
 import duckdb
 
-from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import engine_of, macros, render
 from pipelines.reports.queries import NO_VIEWS
 from pipelines.settings import Settings
@@ -28,13 +26,17 @@ State = Literal["ok", "warning", "breached", "unmeasured"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check measured: seconds, exact credits, rates from 0 to 1. `message` is one line of plain text."""
+    """What one check measured: seconds, exact credits, rates from 0 to 1. `message` is one line of plain text.
+
+    `subject` is what it is about, where a check has several findings.
+    """
 
     check: str
     state: State
     measured: float | Decimal | None
     threshold: float | Decimal | None
     message: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,6 @@ def run_checks(connection: duckdb.DuckDBPyConnection | None, settings: Settings,
     except (duckdb.CatalogException, duckdb.BinderException):
         return _unmeasured(NO_VIEWS)
     return [finding for name, check in _FOUND.items() for finding in _findings(name, check, asked)]
-
-
-def notify(findings: list[Finding], hook: str) -> None:
-    """Send what is not in order to Slack, in one message; nothing where all is well. Never shows the hook."""
-    lines = [f"{finding.state}: {finding.message}" for finding in findings if finding.state != "ok"]
-    if not lines:
-        return
-    from dlt.common.runtime.slack import send_slack_message  # half a second that only a breach costs
-
-    text = escape("\n".join(["Apiframe warehouse", *lines]), quote=False)
-    try:
-        send_slack_message(hook, text, is_markdown=False)
-    except Exception as problem:
-        # The message of the fault holds the address, and so does its traceback.
-        raise ApiframeWarehouseError(
-            f"Slack did not take the message ({type(problem).__name__}): see runtime.slack_incoming_hook"
-        ) from None
 
 
 def _findings(name: str, check: ModuleType, asked: Asked) -> list[Finding]:

@@ -22,7 +22,7 @@ def measure(asked: Asked) -> list[Finding]:
         spent, unpriced = _money(asked, running, currency)
         message, judged = running.told(spent, currency), state(spent, budget)
         if unpriced:
-            message += f", without {exact(unpriced)} credits that have no price in {currency}"
+            message += f", without {exact(unpriced)} credits whose cost in {currency} is not known"
             judged = judged if judged == "breached" else "unmeasured"
     message += f" (budget {exact(budget)} {currency or 'credits'})"
     return [Finding("budget", judged, spent, budget, message)]

@@ -36,6 +36,7 @@ def measure(asked: Asked) -> list[Finding]:
             settings.failure_rate,
             f"{label(model, 60)} failed in {percent(failed / ended)} of {ended:,} jobs {window}; the lower "
             f"end of its 95 % interval is {percent(low)} (at most {percent(settings.failure_rate)})",
+            label(model, 60),
         )
         for model, failed, ended, low in rows
     ]

@@ -104,7 +104,10 @@ class Section:
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Any:
-        """Return the data it is made of: the summary of the period, unless it asks for something else."""
+        """Return the data it is made of: the summary of the period, unless it asks for something else.
+
+        None leaves the section out: there is nothing that it could be about.
+        """
         return asked.summary(connection, *(by.format(unit=asked.unit) for by in cls.by))
 
     def cards(self) -> list[Card]:
@@ -152,6 +155,7 @@ def answers(page: str, connection: duckdb.DuckDBPyConnection, asked: Asked) -> I
     """Ask the questions of a page; one that fails leaves the others."""
     for kind in sections(page):
         try:
-            yield kind(asked, kind.load(connection, asked))
+            if (data := kind.load(connection, asked)) is not None:
+                yield kind(asked, data)
         except ApiframeWarehouseError as problem:
             yield Unanswered(kind, asked, problem)

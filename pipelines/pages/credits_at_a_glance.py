@@ -1,7 +1,7 @@
 """The figures at the top of the notebook on credits."""
 
 from pipelines.pages import Card, Section
-from pipelines.wording import exact, number
+from pipelines.wording import exact, missing, money, number, why_no_cost
 
 
 class CreditsAtAGlance(Section):
@@ -12,7 +12,10 @@ class CreditsAtAGlance(Section):
 
     def cards(self) -> list[Card]:
         total = self.data.iloc[0]
+        cost, why = money(total["cost"], total["currency"]), why_no_cost(total)
+        spent = [Card("Spent", cost, why)] if why or not missing(total["cost"]) else []
         return [
+            *spent,
             Card("Credits spent", exact(total["credits"])),
             Card("Credits pending", exact(total["credits_pending"])),
             Card("Jobs created", number(total["jobs"])),

@@ -6,7 +6,7 @@ import duckdb
 
 from pipelines.pages import Asked, Card, Section
 from pipelines.reports import queries
-from pipelines.wording import counted, exact, missing, number, percent
+from pipelines.wording import counted, exact, missing, money, number, percent, why_no_cost
 
 
 class Headline(Section):
@@ -26,8 +26,12 @@ class Headline(Section):
         total, _ = self.data
         mean = "credits_per_finished_job"
         failed = f"{self._points()}{number(total['failed'])} of {number(total['ended'])} ended"
+        spent = Card("Credits spent", exact(total["credits"]), self._change("credits"))
+        if not missing(total["cost"]):
+            cost = money(total["cost"], total["currency"])
+            spent = Card("Spent", cost, "; ".join(filter(None, [f"{spent.value} credits", spent.note])))
         return [
-            Card("Credits spent", exact(total["credits"]), self._change("credits")),
+            spent,
             Card("Jobs created", number(total["jobs"]), self._change("jobs")),
             Card("Files delivered", number(total["assets"]), self._change("assets")),
             Card("Failed", percent(total["failure_rate"]), failed),
@@ -37,13 +41,15 @@ class Headline(Section):
 
     def sentence(self) -> str:
         total, _ = self.data
-        unknown = total["jobs_cost_unknown"]
-        if not unknown:
-            return ""
-        return (
-            f"The cost of {number(unknown)} of {number(total['jobs'])} jobs is unknown: the API gives none. "
-            "The credits shown lack them."
-        )
+        unknown, notes = total["jobs_cost_unknown"], []
+        if why := why_no_cost(total):
+            notes.append(f"Credits are not given in money: {why}.")
+        if unknown:
+            notes.append(
+                f"The cost of {number(unknown)} of {number(total['jobs'])} jobs is unknown: the API gives none. "
+                "The credits shown lack them."
+            )
+        return " ".join(notes)
 
     def _change(self, name: str) -> str:
         total, before = self.data

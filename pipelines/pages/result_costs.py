@@ -3,7 +3,7 @@
 from functools import partial
 
 from pipelines.pages import Column, Section, Table
-from pipelines.wording import exact, label, missing, number, share
+from pipelines.wording import exact, label, missing, money, number, share
 
 
 class ResultCosts(Section):
@@ -15,13 +15,24 @@ class ResultCosts(Section):
     question = "What a result costs, in credits"
     by = ("model",)
 
+    @property
+    def _is_priced(self) -> bool:
+        return bool(self.data["currency"].notna().any())
+
     def sentence(self) -> str:
-        return "Credits per finished job and per file are means over finished jobs whose cost is known."
+        means = "Credits per finished job and per file are means over finished jobs whose cost is known."
+        if not self._is_priced:
+            return means
+        return (
+            f"{means} Cost is credits at the prices in prices.csv; a model has none where one is missing or the "
+            "currency has changed."
+        )
 
     def table(self) -> Table:
         data, mean = self.data, partial(number, digits=2)
         total = sum(cost for cost in data["credits"] if not missing(cost))
         shares = [float(cost) / float(total) if total and not missing(cost) else None for cost in data["credits"]]
+        costs = [money(cost, currency) for cost, currency in zip(data["cost"], data["currency"], strict=True)]
         return Table(
             "Spend by model",
             [
@@ -29,6 +40,7 @@ class ResultCosts(Section):
                 Column("Kind", map(label, data["modality"])),
                 Column("Jobs", data["jobs"], number),
                 Column("Credits", data["credits"], exact),
+                *([Column("Cost", costs, str)] if self._is_priced else []),
                 Column("Share (%)", shares, share),
                 Column("Credits per finished job", data["credits_per_finished_job"], mean),
                 Column("Credits per file", data["credits_per_asset"], mean),

@@ -8,11 +8,10 @@ also become COMMENT ON in the database. What differs between engines is written 
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -22,13 +21,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import duckdb
 
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.own_files import read_lines
+from pipelines.reports import label_rules
+from pipelines.reports.label_rules import LabelRule, read_label_rules
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 FOLDER = Path(__file__).parent
 ERROR_CLASSES = FOLDER / "error_classes.csv"
-MOST_RULES = 1000
+MOST_RULES = 1000  # of a file: the views hold them all
 UNKNOWN_REASON = "unknown"
 #: The end of the comment of each view that was made from a file.
 MADE = r" \(definition [0-9a-f]{12}\)$"
@@ -36,7 +38,7 @@ MADE = r" \(definition [0-9a-f]{12}\)$"
 
 Macros = dict[str, Callable[..., str]]
 Engine = Literal["duckdb", "postgres", "spark"]
-ENGINES = frozenset[str](get_args(Engine))
+ENGINES: frozenset[str] = frozenset(get_args(Engine))
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class View:
 
     name: str
     description: str
-    engines: frozenset[str]
+    engines: frozenset[str]  # that can have it
     needs: frozenset[str]
     columns: dict[str, str]
     query: str
@@ -117,13 +119,18 @@ def left_out(problem: Exception) -> str:
     return f"a view of your own is left out: {problem}"
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, timezone: str, error_classes: Path | None = None) -> None:
+def create_views(
+    connection: duckdb.DuckDBPyConnection,
+    timezone: str,
+    error_classes: Path | None = None,
+    labels: Path | None = None,
+) -> None:
     """Make schema `reports` hold exactly our views, all or nothing; where it does already, do nothing.
 
-    `timezone` is the one whose days count; `error_classes` a CSV file to use in place of ours, if it exists.
-    Raises ConfigurationError for a time zone DuckDB does not know and for a CSV file that is none.
+    `timezone` is the one whose days count; `error_classes` a CSV file to use in place of ours, if it exists, `labels`
+    one of label rules. Raises ConfigurationError for a time zone DuckDB does not know and for a CSV file that is none.
     """
-    make_views(connection, definitions(timezone, error_classes), timezone)
+    make_views(connection, definitions(timezone, error_classes, labels=labels), timezone)
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezone: str) -> None:
@@ -147,13 +154,22 @@ def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezo
 
 
 def definitions(
-    timezone: str, error_classes: Path | None = None, engine: Engine = "duckdb", own: Path | None = None
+    timezone: str,
+    error_classes: Path | None = None,
+    engine: Engine = "duckdb",
+    own: Path | None = None,
+    labels: Path | None = None,
 ) -> Definitions:
-    """Return the views of an engine: ours, then those of the user's own that can be read from the folder `own`."""
-    words = macros(timezone, read_rules(error_classes), engine)
+    """Return the views of an engine: ours, then those of the user's own that can be read from the folder `own`.
+
+    `error_classes` and `labels` are the files of the user's rules, where they exist.
+    """
+    words = macros(timezone, read_rules(error_classes), engine, read_label_rules(labels))
     views = {file.stem: _read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))}
     queries = {name: _rendered(view, words) for name, view in views.items()}
     notes: list[str] = []
+    if own and not own.is_dir() and (own.exists() or own.is_symlink()):
+        notes.append(f"{own} is no folder: the views of your own, files in it, are left out")
     for file in sorted(own.glob("*.sql")) if own else ():
         try:
             view = _read_view(file, engine, views)
@@ -166,9 +182,10 @@ def definitions(
 
 
 def configured(settings: Settings, engine: Engine = "duckdb") -> Definitions:
-    """Return the views as a project has them: with its error classes, and those in `.dlt/views`."""
+    """Return the views as a project has them: with its rules for failures and labels, and those in `.dlt/views`."""
     folder = settings.project / ".dlt"
-    return definitions(settings.timezone, folder / "error_classes.csv", engine, folder / "views")
+    errors, labels = folder / "error_classes.csv", folder / "label_rules.csv"
+    return definitions(settings.timezone, errors, engine, folder / "views", labels)
 
 
 def describe(view: View, comment: str) -> list[str]:
@@ -234,7 +251,7 @@ def _read_view(file: Path, engine: Engine, ours: Mapping[str, View] | None = Non
     variant = FOLDER / "variants" / f"{file.stem}.{engine}.sql"
     if ours is None and variant.exists():
         query, start = variant.read_text(encoding="utf-8"), 0
-        view = replace(view, engines=view.engines | {engine}, file=variant)
+        view = replace(view, engines=frozenset({engine}), file=variant)
     if not query.strip():
         raise ViewError(file, start + 1, "behind the comments a select is missing")
     blank = len(query) - len(query.lstrip())
@@ -260,18 +277,13 @@ def _with_head(file: Path, head: list[str]) -> View:
     return View(
         name=file.stem,
         description=described,
-        engines=_engines(marked["Engine"]) if "Engine" in marked else ENGINES,
+        engines=frozenset(each.split()[0] for each in marked["Engine"].split(", ")) if "Engine" in marked else ENGINES,
         needs=frozenset(re.split(r",\s*", marked["Needs"])),
         columns=columns,
         query="",
         file=file,
         line=1,
     )
-
-
-def _engines(told: str) -> frozenset[str]:
-    """Return the engines that a head names; behind them may stand why, in brackets."""
-    return frozenset(part.split()[0] for part in told.partition(" (")[0].split(",") if part.strip())
 
 
 def _rendered(view: View, words: Macros) -> str:
@@ -331,10 +343,12 @@ def _arguments(query: str, start: int) -> tuple[list[str], int]:
                 break
     if not found or query[at : at + 1] != "}":
         raise _BadQueryError(start, "a macro is not closed: {name(argument, ...)}")
-    return arguments, at + 1
+    return ([] if arguments == [""] else arguments), at + 1
 
 
-def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb") -> Macros:
+def macros(
+    timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb", labelling: Sequence[LabelRule] = ()
+) -> Macros:
     """Return what differs between engines, in the words of one.
 
     local_day(time): DATE on which the time falls in `timezone`
@@ -344,7 +358,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
-    joined(text): the texts of a group in their order, with commas between them
+    labels_of_rules(), label_by_rule(label), inputs_for_rules(): see label_rules
     """
     common: Macros = {
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
@@ -357,7 +371,7 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
         "newest": lambda text: f"arg_max({text}, (created_at, id))",
-        "joined": lambda text: f"string_agg({text}, ', ' order by {text})",
+        **label_rules.macros(labelling, timezone, engine, _spark_literal if engine == "spark" else literal),
     }
     exact = partial(_cast, "double precision")  # Postgres computes with decimals where it is not told otherwise
     if engine == "postgres":
@@ -389,7 +403,6 @@ def macros(timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
             "newest": lambda text: f"max_by({text}, struct(created_at, id)) filter (where {text} is not null)",
-            "joined": lambda text: f"array_join(array_sort(collect_list({text})), ', ')",
         }
     return common
 
@@ -433,17 +446,5 @@ def _spark_literal(text: str) -> str:
 
 def read_rules(file: Path | None = None) -> list[tuple[str, str]]:
     """Read (text in lower case, reason) from the user's file where there is one, else from ours."""
-    file = file if file and file.exists() else ERROR_CLASSES
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = [row for row in csv.reader(lines) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise ConfigurationError(f"cannot read {file}: {problem}") from None
-    if not rows or rows[0] != ["text", "reason"]:
-        raise ConfigurationError(f"{file}: the first line must be text,reason")
-    if len(rows) > MOST_RULES:
-        raise ConfigurationError(f"{file}: at most {MOST_RULES} lines, since every view of failures holds them all")
-    for row in rows:
-        if len(row) != 2 or not all(cell.strip() for cell in row):
-            raise ConfigurationError(f"{file}: a line must hold a text and a reason, not {','.join(row)[:80]!r}")
-    return [(text.strip().lower(), reason.strip()) for text, reason in rows[1:]]
+    lines = read_lines(file if file and file.exists() else ERROR_CLASSES, ("text", "reason"), MOST_RULES)
+    return [(text.lower(), reason) for _, (text, reason) in lines]

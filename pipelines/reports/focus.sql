@@ -5,8 +5,8 @@
 -- job without a charge and one of unknown cost have no row; a job without a price has one without a cost, which no FOCUS file
 -- may hold. Months, days and hours are UTC, as FOCUS wants them; the price is that of the job's day in reports.timezone.
 -- export focus writes it with FOCUS' own names (billed_cost: BilledCost). What Apiframe has not is there as a typed null.
--- Engine: duckdb, postgres (UTC hours and months of a time)
--- Needs: reports.jobs, reports.prices, apiframe.sync_runs, apiframe.balances
+-- Engine: duckdb, postgres
+-- Needs: reports.jobs, reports.prices, reports.labelled_jobs, apiframe.sync_runs, apiframe.balances
 -- Columns:
 --   allocated_method_details: null
 --   allocated_method_id: null
@@ -72,7 +72,7 @@
 --   sub_account_id: null
 --   sub_account_name: null
 --   sub_account_type: null
---   tags: null
+--   tags: the labels of the job that have a value, as a JSON object; null where there is none, and for a pack
 --   x_credit_cost: the job's credits; null for a pack
 --   x_credit_price: what a credit costs, in billing_currency
 --   x_job_count: 1; null for a pack
@@ -103,6 +103,16 @@ account as (
         case when run.team_id is null then 'User' else 'Team' end as type
     from (select max(team_id) as team_id, max(user_id) as user_id from runs where latest = 1) as run
     cross join (select max(team_name) as name from readings where latest = 1) as reading
+),
+
+tagged as (
+    select
+        id,
+        '{' || string_agg(cast(to_json(label) as varchar) || ':' || cast(to_json(value) as varchar), ',' order by label)
+        || '}' as tags
+    from reports.labelled_jobs
+    where value is not null
+    group by id
 ),
 
 jobs as (
@@ -152,8 +162,10 @@ charges as (
         1 as jobs,
         jobs.status,
         jobs.modality,
-        jobs.model
+        jobs.model,
+        tagged.tags
     from jobs
+    left join tagged on jobs.id = tagged.id
     left join reports.prices
         on jobs.day >= prices.valid_from and (jobs.day < prices.valid_until or prices.valid_until is null)
     union all
@@ -183,6 +195,7 @@ charges as (
         rtrim(rtrim(cast(price_per_credit as varchar), '0'), '.'),
         null,
         price_per_credit,
+        null,
         null,
         null,
         null,
@@ -256,7 +269,7 @@ select
     cast(null as varchar) as sub_account_id,
     cast(null as varchar) as sub_account_name,
     cast(null as varchar) as sub_account_type,
-    cast(null as varchar) as tags,
+    cast(charges.tags as varchar) as tags,
     cast(charges.credits as decimal(38, 14)) as x_credit_cost,
     cast(charges.price_per_credit as decimal(38, 14)) as x_credit_price,
     cast(charges.jobs as bigint) as x_job_count,

@@ -1,4 +1,4 @@
--- One row per price of a credit, oldest first in prices.csv; none where there is no such file.
+-- One row per price of a credit, as prices.csv has them; none where there is no such file.
 -- Question: what did a credit cost, and when?
 -- A price holds for whole days of reports.timezone, from its first day to the day before the next one's, in whatever currency.
 -- Needs: apiframe.prices

@@ -55,12 +55,15 @@ class Extent:
     zones: list[str]
 
 
-PERIOD = """
+IN_PERIOD = """
+    {local_day(created_at)} between $first and $last
+    and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+"""
+PERIOD = f"""
 with period as (
-    select jobs.*, {local_day(created_at)} as local_day
+    select jobs.*, {{local_day(created_at)}} as local_day
     from reports.jobs
-    where {local_day(created_at)} between $first and $last
-        and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+    where {IN_PERIOD}
 )
 """
 
@@ -76,6 +79,10 @@ MEASURES = """
     sum(credits_pending) as credits_pending,
     sum(credits_refund_due) as credits_refund_due,
     sum(credits_refunded) as credits_refunded,
+    case when min(currency) = max(currency) and count(*) filter (where credits <> 0 and currency is null) = 0
+        then sum(cost) end as cost,
+    case when min(currency) = max(currency) then max(currency) end as currency,
+    count(*) filter (where credits <> 0 and currency is null) as jobs_without_price,
     count(*) filter (where is_cost_unknown) as jobs_cost_unknown,
     coalesce(cast(sum(assets) as bigint), 0) as assets,
     {double(avg(credits) filter (where is_finished))} as credits_per_finished_job,
@@ -121,7 +128,7 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
 
     `by` names columns of reports.jobs, or a unit: the first day of the day, week (Monday) or month. Without
     any there is one row. Sorted by time, then by credits and jobs, most first. Rates run from 0 to 1, credits
-    are Decimals, None where every cost is unknown.
+    are Decimals, None where every cost is unknown; cost and currency are counted as in reports.monthly_spend.
     """
     keys = {key: f"cast(date_trunc('{key}', local_day) as date)" if key in UNITS else key for key in by}
     listed = "".join(f"{expression} as {key}, " for key, expression in keys.items())

@@ -8,6 +8,7 @@
 -- Of two explanations none is taken, with one exception: a loss of exactly what a job was given back is that refund, though
 -- a second charge of the same size would look alike. A loss is told once the next reading has confirmed it. With scope user
 -- colleagues' jobs are not seen, so that scope team tells more. What maintain has deleted of job_changes is forgotten here.
+-- Engine: duckdb, postgres (Spark writes out each use of a step, and takes minutes to plan it)
 -- Needs: apiframe.balances, apiframe.sync_runs, apiframe.jobs, apiframe.job_changes
 -- Columns:
 --   opened_at: when the opening balance was read
@@ -368,7 +369,7 @@ explained as (
         suspects.place,
         case
             when opening.credits = 0 or suspects.gap_before = opening.credits then 0
-            when suspects.gap_before is null then 1
+            when suspects.gap_before is null then 0  -- before the first reading nothing contradicts
             when earlier.reading is not null then case when suspects.gap_before = 0 then 1 else 0 end
             when suspects.gap_before = 0 then 2
             else 1
@@ -437,7 +438,7 @@ fits as (
         place,
         max(is_seen) as is_seen,
         count(distinct id) as jobs,
-        {joined(case when turn <= 10 then id end)} as refund_jobs
+        string_agg(id, ', ' order by id) filter (where turn <= 10) as refund_jobs
     from ranked
     group by place
 ),
@@ -468,6 +469,37 @@ combined as (
     inner join threes on suspects.place = threes.place and threes.credits <= -suspects.gap
     union
     select place from twos
+),
+
+-- What the refunds of a pair come to at most, and readings that jobs around them may have moved.
+most as (
+    select place, sum(credits) as credits
+    from (select place, id, max(credits) as credits from refunds group by place, id) as dearest_refunds
+    group by place
+),
+
+loose as (
+    select reading from offsets where credits <> 0
+    union
+    select place + 1 from vague
+),
+
+-- What was gone at one reading is back at the next, and there are refunds that may have come in between.
+returned as (
+    select suspects.place
+    from suspects
+    where
+        suspects.gap < 0 and suspects.gap = -suspects.gap_after and (
+            suspects.place in (select fits.place from fits)
+            or suspects.place in (select combined.place from combined)
+            or suspects.place in (select vague.place from vague)
+        )
+),
+
+back as (
+    select place from returned
+    union
+    select place + 1 from returned
 ),
 
 -- A plan's renewal may take what was left: then some balance of the pair was what plans give, a multiple of 500.
@@ -532,18 +564,28 @@ dearest as (
 judged as (
     select
         pairs.*,
-        pairs.due_so_far + older.due as all_due,
+        pairs.due_so_far + older.due
+        + case
+            when pairs.gap_before = 0 and pairs.gap_after = 0 then 0 else pairs.tolerance + coalesce(most.credits, 0)
+        end as other_refunds,
         fits.refund_jobs,
-        case when doubts.doubt = 0 or found.place is not null then pairs.gap else 0 end as moved,
+        case
+            when doubts.doubt = 0 or found.place is not null or back.place is not null then pairs.gap else 0
+        end as moved,
         case
             when pairs.has_other_account then 'account'
             when lost.jobs > 0 then 'late'
-            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null then 'none'
+            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null or back.place is not null then 'none'
             when pairs.jobs_cost_unknown > 0 or pairs.unknown > 0 then 'cost'
             when pairs.is_clock_unsure then 'clock'
             when pairs.delisted > 0 then 'delisted'
             when doubts.doubt = 1 and pairs.gap_after is null then 'edge, next'
-            when doubts.doubt = 1 or disturbed.place is not null then 'edge'
+            when doubts.doubt = 1 or disturbed.place is not null or pairs.gap < 0 and pairs.gap = -pairs.gap_after then 'edge'
+            when
+                pairs.gap > 0 and pairs.gap_before <> 0
+                and (vague_before.place is not null or pairs.gap <= pairs.tolerance + most.credits) then 'edge'
+            when pairs.gap < 0 and pairs.gap_before <> 0 and opening.reading is not null then 'edge'
+            when pairs.gap < 0 and pairs.gap_after <> 0 and closing.reading is not null then 'edge'
             when pairs.scope = 'user' and pairs.gap > 0 then 'colleague, more'
             when pairs.scope = 'user' and fits.is_seen = 1 then 'colleague, refund'
             when pairs.scope = 'user' then 'colleague, less'
@@ -570,6 +612,11 @@ judged as (
     left join combined on pairs.place = combined.place
     left join vague on pairs.place = vague.place
     left join renewed on pairs.place = renewed.place
+    left join loose as opening on pairs.place = opening.reading
+    left join loose as closing on pairs.place + 1 = closing.reading
+    left join vague as vague_before on pairs.place - 1 = vague_before.place
+    left join most on pairs.place - 1 = most.place
+    left join back on pairs.place = back.place
     left join due_fits on pairs.place = due_fits.place
     left join (select distinct place from found) as found on pairs.place = found.place
     left join lost on pairs.place = lost.place
@@ -600,7 +647,7 @@ select
         when 'charge' then 'charge without a job'
         else 'cannot tell'
     end as verdict,
-    case when reason <> 'top-up' then 0 when gap > all_due then gap - all_due else gap end as top_up_at_least,
+    case when reason <> 'top-up' then 0 when gap > other_refunds then gap - other_refunds else gap end as top_up_at_least,
     case when reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs end as refund_jobs,
     case reason
         when 'account' then 'the two readings are of different accounts'

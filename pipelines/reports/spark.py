@@ -1,7 +1,8 @@
 """The views of `reports` in a Spark session, over the Delta tables of a lake: for more than one machine.
 
 Views live as long as the session: `apiframe_jobs`, `reports_jobs`, `reports_daily_spend`, ... Those that are not
-common to all engines (assets) are left out. Spark itself is the caller's: any session will do, local or cluster.
+common to all engines (assets, input_values, reconciliation) are left out. Spark itself is the caller's: any session
+will do, local or cluster.
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ def register(
     error_classes: Path | None = None,
     storage_options: Mapping[str, str] | None = None,
     own: Path | None = None,
+    label_rules: Path | None = None,
 ) -> list[str]:
     """Make the views over the tables in `lake` (the folder `apiframe` of the bucket) and return their names.
 
     Where the session has the Delta connector, tables are read with it and views show what is live when they are
     asked. Without it, the files that are live now are read: call this again after a sync. `storage_options` are
     deltalake's, for listing those files; the session needs its own access to the store. `own` is a folder of your views
-    (`.dlt/views`); one that Spark does not take is left out with a warning.
+    (`.dlt/views`); one that Spark does not take is left out with a warning. `error_classes` and `label_rules` are your
+    files of rules.
     """
     for name in tables():
         _read(spark, f"{lake.rstrip('/')}/{name}", storage_options).createOrReplaceTempView(f"apiframe_{name}")
-    found = reports.definitions(timezone, error_classes, "spark", own)
+    found = reports.definitions(timezone, error_classes, "spark", own, label_rules)
     made, notes = [], list(found.notes)
     for view in found.views:
         try:

@@ -7,7 +7,7 @@ team's: the runway is then one "by your own jobs", and its `scope` says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,7 +41,7 @@ def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | Non
     jobs = f"from {SCHEMA}.jobs where " + ("scope = 'user'" if run.scope == "user" else "true")
 
     def rows(query: str, **given: Any) -> list[tuple[Any, ...]]:
-        return connection.execute(render(f"{query.replace('FROM_JOBS', jobs)}", words), given).fetchall()
+        return connection.execute(render(query.replace("FROM_JOBS", jobs), words), given).fetchall()
 
     read_at = moment(good.read_at)
     history, unknown = _history(rows, at)
@@ -59,18 +59,21 @@ def _history(rows: Rows, at: datetime) -> tuple[list[tuple[date, Decimal]], int]
     """Return what was spent on each whole day before, at most 28, and how many of their jobs have no known cost."""
     today = at.date()
     first = today - timedelta(days=DAYS)
+    midnight = datetime.combine(first, time.min, at.tzinfo)
     found = {
         day: (spent, unknown)
         for day, spent, unknown in rows(
             "select {local_day(created_at)} as day, coalesce(sum(credit_cost), 0), "
             "count(*) filter (where credit_cost is null and status is distinct from 'FAILED') "
-            "FROM_JOBS and {local_day(created_at)} between $first and $last group by 1",
+            "FROM_JOBS and created_at >= cast($since as timestamptz) "
+            "and {local_day(created_at)} between $first and $last group by 1",
+            since=(midnight - timedelta(days=1)).isoformat(),  # a range of times reads no more than it needs
             first=first,
             last=today - timedelta(days=1),
         )
     }
     # Days before the oldest job tell nothing, and its own is no whole one.
-    if not rows("select 1 FROM_JOBS and {local_day(created_at)} < $first limit 1", first=first):
+    if not rows("select 1 FROM_JOBS and created_at < cast($at as timestamptz) limit 1", at=midnight.isoformat()):
         first = min(found, default=today) + timedelta(days=1)
     days = [first + timedelta(days=number) for number in range((today - first).days)]
     return [(day, found[day][0] if day in found else Decimal(0)) for day in days], sum(n for _, n in found.values())

@@ -111,7 +111,7 @@ class Answers(Moods):
             row = None
         if row is None or self._world.owner[row] != caller:
             raise Refused(404, "Job not found")
-        return {"input": self._world.input(row)} | self._world.render(row)
+        return self._world.input(row) | self._world.render(row)
 
     def _page(self, query: dict[str, str], caller: int, fault: Fault | None) -> Job:
         size = _size(query)

@@ -67,6 +67,7 @@ PROMPTS = (
     "paper-cut fox in a birch forest",
     "drone flight over terraced fields",
 )
+ASPECT_RATIOS = ("16:9", "1:1", "9:16")
 
 _OF_DAY = (2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 11, 12, 12, 11, 9, 8, 7, 7, 6, 5, 3)
 _OF_WEEK = (1.1, 1.2, 1.2, 1.15, 1.05, 0.65, 0.6)

@@ -8,6 +8,7 @@ from typing import Any, Final
 # Options with their defaults, by kind.
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "429": {"retry_after": 1},  # seconds, or any text; None: no such header
+    "401": {},
     "403": {},
     "404": {},
     "500": {},
@@ -27,7 +28,8 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "no_jobs": {},
     "unordered": {},
     "empty_page": {},
-    "early_end": {"before": None},  # a moment: the list ends above it; None: this page is the last
+    # A moment: the list ends above it; None: this page is the last. Searches find nothing where they are `blind`.
+    "early_end": {"before": None, "blind": False},
     "empty_end": {},
     "oversize": {"limit": 0, "job": None},  # pages of more than `limit` jobs; of those, only the ones with this id
     "skewed_date": {"seconds": 0},  # ahead; behind where negative

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from pipelines.sandbox.catalogue import (
+    ASPECT_RATIOS,
     DAY_MS,
     ERRORS,
     MODELS,
@@ -225,7 +226,7 @@ class Lives:
             job |= self._end(row, bits)
         if row in self._overrides:
             job |= self._overrides[row]
-            return {name: value for name, value in job.items() if value is not REMOVED}
+            return {name: value for name, value in job.items() if value is not REMOVED and name != "input"}
         return job
 
     def _end(self, row: int, bits: int) -> Job:
@@ -244,9 +245,15 @@ class Lives:
         return end
 
     def input(self, row: int) -> Job:
-        """What a job was asked for, as only GET /jobs/{id} serves it."""
+        """What a job was asked for, as a field that only GET /jobs/{id} serves; nothing where it was removed."""
         bits = self._bits[row]
-        return {"prompt": PROMPTS[bits % len(PROMPTS)], "seed": bits >> 40}
+        asked: Any = {
+            "prompt": PROMPTS[bits % len(PROMPTS)],
+            "aspect_ratio": ASPECT_RATIOS[bits % len(ASPECT_RATIOS)],
+            "seed": bits >> 40,
+        }
+        asked = self._overrides.get(row, {}).get("input", asked)
+        return {} if asked is REMOVED else {"input": asked}
 
 
 def uuid_text(number: int) -> str:

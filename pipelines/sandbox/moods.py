@@ -148,7 +148,7 @@ class Moods:
             page |= {"nextCursor": self._back(here, fault.options["back"] * size).text(), "hasMore": True}
         elif kind == "no_jobs":
             del page["jobs"]
-        elif kind == "empty_end":
+        elif kind == "empty_end" or (kind == "early_end" and here.filter.search and fault.options["blind"]):
             page |= {"jobs": [], "nextCursor": None, "hasMore": False}
         elif kind == "early_end" and not here.filter.search:  # a search has no end to come too early
             self._end_early(page, rows, fault.options["before"])

@@ -49,6 +49,9 @@ class Changes:
                 yield Batch(self._catalogue.completed(rows), batch.progress)
             unseen = self._warehouse.not_seen(scope, self._memory.since) if self._memory.full else None
             delisted = self._reading.gone(unseen)
+            if self._reading.left_out:
+                rows = self._changed(self._store.storable(self._reading.left_out))
+                yield Batch(self._catalogue.completed(rows), None)
         except ApiError as problem:
             self.problem = problem
             return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -71,10 +71,8 @@ def sync(
     with contextlib.closing(client), store.lock(wait), store.open() as warehouse:
         begun = time.monotonic()
         views = store.checked_views()  # what is wrong with them is said before anything is read
-        for table in tables().values():
-            if table.check:
-                table.check(settings)
-        outcome = _Sync(settings, client, store, warehouse, full, since, on_page).run(begun)
+        given = {name: table.check(settings) for name, table in tables().items() if table.check}
+        outcome = _Sync(settings, client, store, warehouse, full, since, on_page, given).run(begun)
         outcome.notes.extend(views.notes + store.create_views(views))
         store.publish()
     return outcome
@@ -90,15 +88,17 @@ class _Sync:
         full: bool,
         since: int | None,
         on_page: Callable[[Paging], None],
+        given: Mapping[str, Any],
     ) -> None:
+        self.given = given
         self.settings = settings
         self.client = client
         self.store = store
         self.warehouse = warehouse
         self.filled: list[tuple[Table, list[Any]]] = []
-        self.plan = plan(_beforehand(settings, store, warehouse, full, since))
+        self.plan = plan(beforehand(settings, store, warehouse, full, since))
         self.notes = list(self.plan.notes)
-        self.account = self._whose()
+        self.account = whose(settings, client, store, warehouse)
         settle_after = microseconds(settings.settle_after)
         self.memory = WarehouseMemory(warehouse, settings.scope, self.plan, settle_after)
         self.catalogue = Catalogue(client, warehouse.models())
@@ -117,22 +117,6 @@ class _Sync:
         """The sync's own time, in microseconds since 1970."""
         return self.reading.started_at
 
-    def _whose(self) -> Account:
-        """Return the account of the key; refuse one that is not the warehouse's."""
-        known = self.warehouse.account(self.settings.scope)
-        if not known.is_known:
-            for left in _left(self.store).values():  # by a first load
-                known = known.completed(Account(left.user_id, left.team_id))
-        seal = self.store.seal()
-        account, kept = verify(self.client, self.settings.require_key(), known, seal, self.store.place)
-        if not known.is_known and (kept is None or kept != seal) and self.warehouse.has("jobs"):
-            newest = next(self.warehouse.jobs(PAGE))
-            ids = [row.id for row in newest if row.delisted_at is None and self.settings.scope in ("team", row.scope)]
-            require_ours(self.client, ids, self.store.place)
-        if kept != seal:
-            self.store.keep_seal(kept)
-        return account
-
     def run(self, begun: float) -> Outcome:
         """Read, load and record."""
         job_changes.recover(self.store, self.warehouse)
@@ -149,6 +133,7 @@ class _Sync:
             self.reading.disordered and "the jobs did not come newest first, so the whole list was read",
             self.client.throttled and f"the API asked to slow down {self.client.throttled} times",
             self.changes.note,
+            self.reading.reach_note,
         )
         after = self.warehouse.totals()
         return Outcome(
@@ -206,6 +191,7 @@ class _Sync:
         )
 
     def _record(self, after: Totals, told: list[job_changes.Change], begun: float) -> Run:
+        self._fill(before=False)
         started_at = self.reading.started_at
         run = Run(
             started_at=started_at,
@@ -224,8 +210,8 @@ class _Sync:
             number=self.plan.number,
             user_id=self.account.user_id,
             team_id=self.account.team_id,
+            reach_seconds=None if self.reading.reach is None else self.reading.reach // 1_000_000,
         )
-        self._fill(before=False)
         with self.store.transaction():
             self.store.prepare(*tables().values())
             for table, rows in self.filled:
@@ -250,7 +236,27 @@ class _Sync:
                 self.notes.append(f"{table.name} could not be read: {first_line(problem)}")
 
 
-def _beforehand(settings: Settings, store: Store, warehouse: Warehouse, full: bool, since: int | None) -> Facts:
+def whose(settings: Settings, client: Client, store: Store, warehouse: Warehouse) -> Account:
+    """Return the account of the key; refuse one that is not the warehouse's."""
+    known = warehouse.account(settings.scope)
+    if not known.is_known:
+        for left in _left(store).values():  # by a first load
+            known = known.completed(Account(left.user_id, left.team_id))
+    seal = store.seal()
+    account, kept = verify(client, settings.require_key(), known, seal, store.place)
+    if not known.is_known and (kept is None or kept != seal) and warehouse.has("jobs"):
+        newest = next(warehouse.jobs(PAGE))
+        ids = [row.id for row in newest if row.delisted_at is None and settings.scope in ("team", row.scope)]
+        require_ours(client, ids, store.place)
+    if kept != seal:
+        store.keep_seal(kept)
+    return account
+
+
+def beforehand(
+    settings: Settings, store: Store, warehouse: Warehouse, full: bool = False, since: int | None = None
+) -> Facts:
+    """Return what a warehouse tells the plan of a sync."""
     found = {scope: warehouse.last_run(scope) for scope in ("user", "team")}
     runs = {scope: run for scope, run in found.items() if run}
     left = _left(store) if full or settings.scope not in runs else {}

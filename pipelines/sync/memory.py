@@ -20,6 +20,8 @@ class WarehouseMemory(Memory):
         self.since = planned.since
         self.whole = planned.whole
         self.full = planned.mode == "full"  # what is known and not seen again is no longer listed
+        self.reach = planned.reach
+        self.complete_since = planned.complete_since
         self.before = warehouse.totals()
         self.open_jobs = warehouse.open_jobs() if self.before.open_jobs else {}
         self._warehouse = warehouse
@@ -33,6 +35,12 @@ class WarehouseMemory(Memory):
             return ()
         return self._warehouse.unsettled(self._scope, min(self._seen_at, now), self._settle_after)
 
+    def unsettled_before(self, now: int) -> Iterable[Unsettled]:
+        """Ask the warehouse."""
+        if self.complete_since is None:
+            return ()
+        return self._warehouse.unsettled(self._scope, min(self.complete_since, now), self._settle_after)
+
     def is_known(self, positions: Sequence[tuple[int, str]]) -> bool:
         """Ask the warehouse."""
         return self._warehouse.knows(self._scope, positions)
@@ -45,7 +53,7 @@ class WarehouseMemory(Memory):
         """Ask the warehouse."""
         return self._warehouse.newer_than(self._scope, created_at)
 
-    def older_than(self, created_at: int | None) -> Sequence[str]:
+    def older_than(self, created_at: int | None) -> Sequence[tuple[int, str]]:
         """Ask the warehouse."""
         return self._warehouse.older_than(self._scope, created_at)
 

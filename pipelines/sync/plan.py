@@ -50,6 +50,8 @@ class Plan:
     known: Known | None = None
     seen_at: int | None = None  # what was unsettled then is met, or looked up; None: nothing is
     progress: Progress | None = None  # of the sync that this one goes on with
+    reach: int | None = None  # microseconds: how old the jobs are that the API lists; None: of any age
+    complete_since: int | None = None  # when the last sync of this scope began
     notes: tuple[str, ...] = ()
 
 
@@ -61,7 +63,14 @@ def plan(facts: Facts) -> Plan:
         raise ConfigurationError(
             f"{facts.place} belongs to {belongs_to}; for {facts.base_url} set another warehouse.path"
         )
-    planned = Plan(_mode(facts), facts.since, latest.number + 1 if latest else 1, facts.full)
+    planned = Plan(
+        _mode(facts),
+        facts.since,
+        latest.number + 1 if latest else 1,
+        facts.full,
+        reach=latest.reach_seconds * 1_000_000 if latest and latest.reach_seconds is not None else None,
+        complete_since=last.started_at if last else None,
+    )
     if last and planned.mode == "incremental":
         known, at = Known(last.started_at, last.high_water_mark), last.started_at
         notes = () if facts.since is None else (NO_EFFECT,)

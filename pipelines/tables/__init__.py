@@ -46,8 +46,10 @@ class Table:
 
     `rows` is called once a sync, with a `_sync.Sync`, `before` the jobs are read or after. It returns tuples in the
     order of `columns`, or None to leave the table as it is. They are stored when the sync ends well: added (append),
-    put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error.
-    `check` is called before a sync reads anything, and raises ConfigurationError where a file of the user's is wrong.
+    put in the place of those with the same `key` (merge), or of all (replace). What fails is a note, no error. One that
+    asks for long stores what it has in between, and returns None.
+    `check` is called before a sync reads anything, and raises ConfigurationError where a file of the user's is wrong;
+    what it returns, `rows` finds in the sync's `given`.
     """
 
     name: str
@@ -57,7 +59,7 @@ class Table:
     key: tuple[str, ...] = ()
     rows: Callable[[Any], Iterable[Sequence[Any]] | None] | None = None
     before: bool = False
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any], Any] | None = None
 
     def select(self, present: Iterable[str] | None = None) -> str:
         """Return the list of columns to select, times in microseconds; null for those that are not `present` yet."""

@@ -1,11 +1,13 @@
 """What a table may ask of the sync that fills it."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from pipelines.apiframe.account import Account
 from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.client import Client
 from pipelines.settings import Settings
+from pipelines.stores import Store
 from pipelines.warehouse import Warehouse
 
 
@@ -14,9 +16,11 @@ class Sync(Protocol):
 
     client: Client
     settings: Settings
+    store: Store
     warehouse: Warehouse
     account: Account  # whose key it is, as far as that is known
     catalogue: Catalogue  # of models
+    given: Mapping[str, Any]  # by table: what its check has returned
 
     @property
     def started_at(self) -> int:

@@ -24,6 +24,7 @@ class Run(NamedTuple):
     number: int
     user_id: str | None = None  # whose key it was; null where that was not asked yet
     team_id: str | None = None
+    reach_seconds: int | None = None  # how far back the API lists, where a full sync has found that; null: all the way
 
 
 TABLE = Table(
@@ -46,5 +47,11 @@ TABLE = Table(
         Column("number", "BIGINT", "Counts the syncs up, since clocks can be set back."),
         Column("user_id", "VARCHAR", "Whose key it was; null where that was not asked yet."),
         Column("team_id", "VARCHAR", "The team of that user; null where there is none, or it was not asked yet."),
+        Column(
+            "reach_seconds",
+            "BIGINT",
+            "How old a job may be that the API lists, where a full sync found older ones by id alone; null: any age.",
+            unit="seconds",
+        ),
     ),
 )

@@ -76,7 +76,7 @@ def test_a_budget_in_money_never_takes_a_part_for_the_whole(
     finding = check("budget", monthly_budget="100 USD")
     assert (finding.state, finding.measured, finding.threshold) == (state, Decimal(measured), 100)
     assert finding.message.endswith("(budget 100 USD)")
-    assert ("credits that have no price in USD" in finding.message) == (
+    assert ("credits whose cost in USD is not known" in finding.message) == (
         any(c != "USD" and n != "0" for _, c, n in models)
     )
 

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,12 @@ RESULTS: list[Any] = [
     ["a", "list"],
     42,
 ]
+INPUTS: list[Any] = [
+    {"prompt": "NUL \0 and \\u0000", "seed": 12345678901, "options": {"raw": True, "none": None, "empty": {}}},
+    {"prompt": 'it\'s "odd"', "images": ["a", {"b": 0.5}], "a.b": {"c d": {"e": "🎨"}}, "": 1},
+    None,
+    {},
+]
 ERRORS = ["NSFW content", 'it\'s "odd" \\ 100 % ?$1 {x}', "Timeout\nafter\n60 s", "Überlast 🎨", "x" * 10_000, None]
 
 
@@ -41,14 +48,49 @@ def varied(api: Sandbox) -> None:
     """Add jobs of every shape."""
     for place, result in enumerate(RESULTS):
         at = api.now - timedelta(days=place, hours=3)
-        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=[None, 1.5, 0.0001][place % 3])
+        cost, asked = [None, 1.5, 0.0001][place % 3], INPUTS[place % len(INPUTS)]
+        api.add(1, status="COMPLETED", result=result, created_at=at, creditCost=cost, input=asked)
     for place, error in enumerate(ERRORS):
-        due = {"creditCost": 2.5} if place % 2 else {}
-        api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place), **due)
+        api.add(1, status="FAILED", error=error, model=f"m'{place}", created_at=api.now - timedelta(days=place))
+    api.add(1, status="FAILED", creditCost=12.5)  # whose refund has not come
     api.add(2, status="ARCHIVED", webhookStatus="sent")
     for days in (3, 4):  # no two at one time: which of them is the oldest would be chance
         api.add(1, status="QUEUED", created_at=api.now - timedelta(days=days))
     api.add(2, model=None, novel={"field": [1, 2.50, "🎨"]})
+
+
+def priced(api: Sandbox, project: Path) -> None:
+    """Give the project prices of the account's days: none for the first, then a price, a pack, another currency."""
+    days = [(api.now - timedelta(days=ago)).date() for ago in (50, 20, 5)]
+    lines = [f"{days[0]},0.0123456789,,,USD", f"{days[1]},,29,3000,USD", f"{days[2]},1.5,,,JPY"]
+    (project / ".dlt").mkdir(exist_ok=True)
+    (project / ".dlt" / "prices.csv").write_text(
+        "\n".join(["valid_from,price_per_credit,paid,credits,currency", *lines])
+    )
+
+
+def label(api: Sandbox, project: Path) -> Path:
+    """Give jobs labels by a file and by rules of every kind; returns the file of the rules."""
+    folder = project / ".dlt"
+    folder.mkdir(exist_ok=True)
+    named = [f"{job['id']},project,p{place % 3}\n" for place, job in enumerate(api.listing()[:30])]
+    twice = f"{api.listing()[0]['id']},project,other\n"
+    (folder / "labels.csv").write_text("".join(["job_id,label,value\n", *named, twice, "gone,project,x\n"]))
+    day = api.now.date() - timedelta(days=20)
+    lines = [
+        'project,"quo\'ted ""\\",error,it\'s',
+        "project,über,error,ÜBERLAST",
+        "kind,moving,modality,Video",
+        "kind,other,model,a",
+        f"time,late,created_after,{day + timedelta(days=10)}",
+        f"time,middle,created_after,{day}T13:30",
+        f"time,early,created_before,{day - timedelta(days=10)}T00:00:00.5+05:30",
+        f"time,first,created_before,{day - timedelta(days=5)}",
+        "team,mine,scope,USER",
+    ]
+    rules = folder / "label_rules.csv"
+    rules.write_text("\n".join(["label,value,field,contains", *lines]))
+    return rules
 
 
 def rows(settings: Settings, sql: str) -> Rows:

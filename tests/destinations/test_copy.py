@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import test_notebooks
-from accounts import cells, differences, page_differences, rows, varied, views
+from accounts import cells, differences, label, page_differences, priced, rows, varied, views
 from support import JOBS, stale
 
 from pipelines import checks, report, status
@@ -30,13 +30,16 @@ ZONE = "America/New_York"
 
 
 @pytest.fixture
-def both(settings_for: Make) -> Any:
+def both(settings_for: Make, isolated: Path) -> Any:
     """An account of every shape in DuckDB, and its copy."""
     with Sandbox(jobs=1500, days=70) as api:
         varied(api)
-        here = settings_for(api, destination="duckdb", timezone=ZONE)
+        priced(api, isolated)
+        here = settings_for(api, destination="duckdb", timezone=ZONE, balance_every="1h", inputs=True)
+        label(api, here.project)
         sync(here)
         api.advance(timedelta(hours=2))
+        api.book("top-up", 1000)
         api.delete([api.listing()[3]["id"]])
         sync(here, full=True)
         there = settings_for(api, timezone=ZONE)
@@ -48,6 +51,7 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
     api, here, there = both
     for (name, one), other in zip(views(there).items(), views(here).values(), strict=True):
         assert differences(one, other) == [], name
+    assert {"a.b.c d.e", "images", "options.none"} <= {row[1] for row in views(there)["input_values"]}
     for name, table in tables().items():
         one, other = (
             sorted(rows(place, f"select {', '.join(table.types)} from apiframe.{name}"), key=repr)
@@ -81,10 +85,16 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
 
 
 def answer(kind: type[Section], period: Period, now: datetime, connection: Any) -> pd.DataFrame:
-    return pd.DataFrame(kind.load(connection, Asked(period, "week", now, None)))
+    return as_frame(kind.load(connection, Asked(period, "week", now, None)))
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """The data of a section, as text where it is more than one frame."""
+    return data if isinstance(data, pd.DataFrame) else pd.DataFrame({"told": [str(part) for part in data]})
 
 
 def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # the notebooks', in which days and times of label rules are meant
     _, here, there = both
     now = int(datetime.now(UTC).timestamp() * 1e6)
     one, two = status.facts(here, now), status.facts(there, now)
@@ -92,6 +102,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
         name: value for name, value in one.items() if name not in ("path", "size_bytes")
     }
     assert two["size_bytes"] > 0
+    monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # a job is priced by its day there
     for name in test_notebooks.NOTEBOOKS:
         monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
         _, shown = test_notebooks.run(name)
@@ -99,7 +110,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
         _, also = test_notebooks.run(name)
         assert list(also) == list(shown)
         for one, two in zip(also.values(), shown.values(), strict=True):
-            assert differences(cells(pd.DataFrame(one.data)), cells(pd.DataFrame(two.data))) == []
+            assert differences(cells(as_frame(one.data)), cells(as_frame(two.data))) == []
 
 
 def test_the_next_sync_goes_on_where_the_copied_warehouse_was(both: Any) -> None:

@@ -45,7 +45,7 @@ def read_by(version: str, folder: str, file: Path, queries: list[str]) -> str:
 def test_an_older_duckdb_reads_the_same(settings_for: Callable[..., Settings], version: str, destination: str) -> None:
     with Sandbox(jobs=500, days=60) as api:
         varied(api)
-        chosen = settings_for(api, balance_every="1h")
+        chosen = settings_for(api, balance_every="1h", inputs=True)
         sync(chosen)
         api.live_on(timedelta(hours=30))
         sync(chosen)  # merged and compared, not only appended

@@ -38,6 +38,17 @@ def add(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
 
 
 @pytest.fixture
+def price(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
+    """A price of a credit from a day on."""
+
+    def line(valid_from: str, price_per_credit: str, currency: str = "USD") -> None:
+        row = {"valid_from": valid_from, "price_per_credit": price_per_credit, "currency": currency}
+        insert(warehouse, "prices", [row])
+
+    return line
+
+
+@pytest.fixture
 def answer(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., Any]:
     """What a section answers for the last `days`, up to NOW."""
 

@@ -20,3 +20,13 @@ def test_what_was_spent_and_what_for(add: Make, answer: Make) -> None:
         "Credits per file": "0.75",
         "Jobs of unknown cost": "1",
     }
+
+
+def test_with_prices_money_comes_first_or_why_there_is_none(add: Make, price: Make, answer: Make) -> None:
+    add(1, "COMPLETED", credit_cost=3)
+    add(1, "COMPLETED", credit_cost=3, hours=30)
+    assert answer(CreditsAtAGlance).cards()[0].title == "Credits spent"
+    price("2024-04-16", "2.5", "EUR")
+    assert answer(CreditsAtAGlance).cards()[0] == ("Spent", "-", "1 job without a price")
+    price("2024-04-01", "1000", "EUR")
+    assert answer(CreditsAtAGlance).cards()[0] == ("Spent", "3,007.50 EUR", "")

@@ -36,3 +36,23 @@ def test_jobs_of_unknown_cost_are_warned_of(add: Make, answer: Make) -> None:
     assert answer(Headline).sentence() == ""
     add(1, "COMPLETED")
     assert answer(Headline).sentence().startswith("The cost of 1 of 3 jobs is unknown")
+
+
+def test_with_prices_money_comes_first_and_credits_beside_it(add: Make, price: Make, answer: Make) -> None:
+    add(3, "COMPLETED", credit_cost=2)
+    add(2, "COMPLETED", credit_cost=2, hours=24)
+    price("2024-04-15", "0.015")
+    section = answer(Headline, days=1)
+    assert section.cards()[0] == ("Spent", "0.09 USD", "6 credits; +50.0 % on the day before")
+    assert section.sentence() == ""
+
+
+def test_a_part_of_the_money_is_not_shown_but_said(add: Make, price: Make, answer: Make) -> None:
+    add(3, "COMPLETED", credit_cost=2)
+    add(2, "COMPLETED", credit_cost=2, hours=24)
+    price("2024-04-16", "0.015")
+    section = answer(Headline)
+    assert section.cards()[0][:2] == ("Credits spent", "10")
+    assert section.sentence() == "Credits are not given in money: 2 jobs without a price."
+    price("2024-04-01", "1", "EUR")
+    assert answer(Headline).sentence() == "Credits are not given in money: the prices are in more than one currency."

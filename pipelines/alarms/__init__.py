@@ -1,0 +1,146 @@
+"""What `check --notify` tells: once when something begins, changes or is over, and once a day while it lasts.
+
+What was told is remembered beside the warehouse. Where it goes is one file each in this folder, found by listing it: a
+channel that `is_set` in the settings, and `send`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pipelines import files
+from pipelines.checks import Finding
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.exact import encode
+from pipelines.settings import Settings
+
+AGAIN_AFTER = timedelta(days=1)
+Change = Literal["new", "changed", "still", "over"]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A finding that is to be told, and why now."""
+
+    change: Change
+    finding: Finding
+
+    def __str__(self) -> str:
+        """Say it on one line."""
+        state = "over" if self.change == "over" else f"{self.change}, {self.finding.state}"
+        return f"{self.finding.check} ({state}): {self.finding.message}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent: of which warehouse on which machine, and what has changed there."""
+
+    warehouse: str
+    host: str
+    alarms: list[Alarm]
+
+    @property
+    def subject(self) -> str:
+        """Say in a few words what it is about."""
+        checks = ", ".join(dict.fromkeys(alarm.finding.check for alarm in self.alarms))
+        return f"Apiframe warehouse {self.warehouse} on {self.host}: {checks}"
+
+    @property
+    def text(self) -> str:
+        """Say it all: where, what, and what to do. Plain text of other people's words."""
+        lines = dict.fromkeys(map(str, self.alarms))  # where nothing can be measured, all say the same
+        todo = "apiframe-warehouse check there shows everything; README, When something is wrong, says what to do."
+        return "\n".join([f"Apiframe warehouse {self.warehouse} on {self.host}", *lines, todo])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return it for programs."""
+        changes = [{"change": alarm.change, **asdict(alarm.finding)} for alarm in self.alarms]
+        return {"warehouse": self.warehouse, "host": self.host, "text": self.text, "changes": changes}
+
+
+def due(
+    told: Mapping[str, Mapping[str, Any]], findings: Iterable[Finding], now: datetime
+) -> tuple[list[Alarm], dict[str, dict[str, Any]]]:
+    """Return what is to be told, given what was, and what to remember once it is. Pure."""
+    alarms: list[Alarm] = []
+    kept: dict[str, dict[str, Any]] = {}
+    fine = {finding.check: finding for finding in findings if finding.state == "ok"}
+    for finding in findings:
+        if finding.state == "ok":
+            continue
+        key = f"{finding.check} {finding.subject}".rstrip()
+        before = told.get(key)
+        change: Change | None = None
+        if before is None:
+            change = "new"
+        elif before["state"] != finding.state:
+            change = "changed"
+        elif now - datetime.fromisoformat(before["told_at"]) >= AGAIN_AFTER:
+            change = "still"
+        if change:
+            alarms.append(Alarm(change, finding))
+        at = now.isoformat() if change or before is None else before["told_at"]
+        kept[key] = {"check": finding.check, "state": finding.state, "message": finding.message, "told_at": at}
+    for key, before in told.items():
+        if key not in kept:
+            ended = fine.get(before["check"]) or Finding(before["check"], "ok", None, None, f"was: {before['message']}")
+            alarms.append(Alarm("over", ended))
+    return alarms, kept
+
+
+def channels(settings: Settings) -> list[ModuleType]:
+    """Return the channels that are set. Raises ConfigurationError where there is none."""
+    found = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
+    chosen = [channel for channel in found if channel.is_set(settings)]
+    if not chosen:
+        raise ConfigurationError(
+            "--notify needs somewhere to send to: runtime.slack_incoming_hook, checks.webhook_url or checks.mail_to"
+        )
+    return chosen
+
+
+def tell(settings: Settings, findings: list[Finding], now: datetime, *, folder: Path, every_time: bool = False) -> None:
+    """Send what is due through every channel that is set; nothing where nothing has changed.
+
+    `folder` is the private one of the warehouse. With `every_time` all that is not in order is sent. Raises
+    ApiframeWarehouseError where a channel did not take it: the next check then tells it again.
+    """
+    chosen, memory = channels(settings), folder / f"{settings.path.name}.told.json"
+    alarms, kept = due({} if every_time else _remembered(memory), findings, now)
+    problems = []
+    if alarms:
+        message = Message(str(settings.path), socket.gethostname(), alarms)
+        for channel in chosen:
+            try:
+                channel.send(settings, message)
+            except ApiframeWarehouseError as problem:
+                problems.append(str(problem))
+    if problems:
+        raise ApiframeWarehouseError("; ".join(problems))
+    if not every_time and (alarms or kept):
+        files.replace(memory, lambda file: file.write_text(encode(kept), encoding="utf-8"))
+
+
+def _remembered(memory: Path) -> dict[str, dict[str, Any]]:
+    """Return what was told; where that is lost, everything is new."""
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        return {key: {**each, "told_at": _moment(each["told_at"])} for key, each in found.items() if each["state"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without a zone")
+    return text

@@ -1,0 +1,35 @@
+"""Any program that takes JSON by POST: `checks.webhook_url`."""
+
+import requests
+
+from pipelines.alarms import Message
+from pipelines.errors import ApiframeWarehouseError
+from pipelines.exact import encode
+from pipelines.settings import Settings
+
+SECONDS = 30
+
+
+def is_set(settings: Settings) -> bool:
+    """Tell whether there is an address."""
+    return settings.webhook_url is not None
+
+
+def send(settings: Settings, message: Message) -> None:
+    """Post `{"warehouse", "host", "text", "changes": [{"change", "check", "state", "message", ...}]}`.
+
+    The address, which may hold a secret, is never shown.
+    """
+    try:
+        answer = requests.post(
+            str(settings.webhook_url),
+            data=encode(message.facts).encode(),
+            headers={"Content-Type": "application/json"},
+            timeout=SECONDS,
+            allow_redirects=False,
+        )
+        refused = f"it answered {answer.status_code}" if not 200 <= answer.status_code < 300 else None
+    except requests.RequestException as problem:
+        refused = type(problem).__name__
+    if refused:
+        raise ApiframeWarehouseError(f"the webhook did not take the message ({refused}): see checks.webhook_url")
