@@ -47,7 +47,7 @@ DAY = "date_trunc('day', charge_period_start at time zone 'UTC')"
 MONTH = "cast(extract(year from {0}) * 100 + extract(month from {0}) as bigint)"
 #: A day of a model in the unit in which its jobs have one price: credits.
 OF_A_DAY = {
-    "charge_description": "sku_id || ', jobs: ' || cast(count(*) as varchar)",
+    "charge_description": "sku_id || ' for credits'",
     "charge_period_start": f"{DAY} at time zone 'UTC'",
     "charge_period_end": f"({DAY} + interval '1 day') at time zone 'UTC'",
     "consumed_quantity": "case when min(consumed_unit) = max(consumed_unit) then sum(consumed_quantity) "

@@ -127,7 +127,7 @@ def test_a_job_and_a_pack_are_a_row_each(settings_for: Make, prices: Path, bills
         **dict.fromkeys(("ContractedCost", "EffectiveCost", "ListCost"), Decimal("0.16")),
         **dict.fromkeys(("ContractedUnitPrice", "ListUnitPrice"), Decimal("0.16")),
         "ChargeCategory": "Usage",
-        "ChargeDescription": f"midjourney, job {job}",
+        "ChargeDescription": "midjourney for 16 credits",
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": datetime(2026, 11, 3, 9, tzinfo=UTC),
         "ChargePeriodEnd": datetime(2026, 11, 3, 10, tzinfo=UTC),
@@ -196,7 +196,7 @@ def test_a_day_of_a_model_is_a_row(settings_for: Make, prices: Path, bills: Path
     assert (three["x_JobStatus"], three["ResourceId"], three["ResourceType"]) == (None, None, None)
     assert days[0]["x_JobStatus"] == "COMPLETED"
     assert three["ChargePeriodEnd"] - three["ChargePeriodStart"] == timedelta(days=1)
-    assert three["ChargeDescription"] == "midjourney, jobs: 3"
+    assert three["ChargeDescription"] == "midjourney for credits"
 
 
 @everywhere

@@ -25,7 +25,7 @@
 --   capacity_reservation_status: null
 --   charge_category: Usage (a job) or Purchase (a pack)
 --   charge_class: null: no row corrects one of a month that was closed
---   charge_description: model and job, or the credits of the pack
+--   charge_description: model and credits, or the credits of the pack: no id, since bills are grouped by it
 --   charge_frequency: Usage-Based or One-Time
 --   charge_period_end: an hour after the start; for a pack a day
 --   charge_period_start: the hour in which the job was created; for a pack its valid_from
@@ -136,7 +136,7 @@ charges as (
     select
         'Usage' as category,
         'Usage-Based' as frequency,
-        jobs.sku || ', job ' || jobs.id as description,
+        jobs.sku || ' for ' || rtrim(rtrim(cast(jobs.spent as varchar), '0'), '.') || ' credits' as description,
         date_trunc('hour', jobs.created_at at time zone 'UTC') as started,
         date_trunc('hour', jobs.created_at at time zone 'UTC') + interval '1 hour' as ended,
         0 as billed,
