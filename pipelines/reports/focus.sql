@@ -79,16 +79,7 @@
 --   x_job_status: status as the API names it; null for a pack
 --   x_modality: image, video or music; null for a pack
 --   x_model: model as the API names it; null for a pack
-with runs as (
-    select
-        team_id,
-        user_id,
-        row_number() over (order by number desc) as latest
-    from apiframe.sync_runs
-    where team_id is not null or user_id is not null
-),
-
-readings as (
+with readings as (
     select
         team_name,
         row_number() over (order by read_at desc) as latest
@@ -101,7 +92,7 @@ account as (
         coalesce(run.team_id, run.user_id, 'unknown') as id,
         reading.name,
         case when run.team_id is null then 'User' else 'Team' end as type
-    from (select max(team_id) as team_id, max(user_id) as user_id from runs where latest = 1) as run
+    from (select max(team_id) as team_id, max(user_id) as user_id from apiframe.sync_runs) as run  -- of one account
     cross join (select max(team_name) as name from readings where latest = 1) as reading
 ),
 
