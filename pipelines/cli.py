@@ -238,18 +238,10 @@ def query_command(
 
     if [sql is not None, file is not None, views].count(True) != 1:
         raise click.UsageError("give the SQL, --file FILE or --views")
-    if file is not None or sql == "-":
-        try:
-            with click.open_file(file or "-", encoding="utf-8") as opened:
-                sql = opened.read()
-        except (OSError, UnicodeDecodeError) as problem:
-            raise ConfigurationError(f"cannot read {file or 'standard input'}: {problem}") from None
+    text = _read_text(file or "-") if file is not None or sql == "-" else sql or ""
     chosen = settings.load()
     with contextlib.closing(connect(chosen)) as connection:
-        if views:
-            result = query.described(connection, chosen)
-        else:
-            result = query.run(connection, (sql or "").removeprefix("\ufeff"))
+        result = query.described(connection, chosen) if views else query.run(connection, text.removeprefix("\ufeff"))
     terminal = sys.stdout.isatty()
     form = "json" if as_json else "csv" if csv_safe else form or ("table" if terminal else "csv")
     width = shutil.get_terminal_size().columns if terminal else None
@@ -700,6 +692,14 @@ def _echo(text: str) -> None:
     from pipelines.exact import printable
 
     click.echo("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
+
+
+def _read_text(file: str) -> str:
+    try:
+        with click.open_file(file, encoding="utf-8") as opened:
+            return str(opened.read())
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"cannot read {'standard input' if file == '-' else file}: {problem}") from None
 
 
 def _since(text: str | None) -> int | None:

@@ -25,6 +25,11 @@ from pipelines.tables.job_inputs import fill
 from pipelines.warehouse import Warehouse
 from pipelines.wording import counted
 
+SWITCHED_OFF = (
+    "inputs are switched off, since prompts may be personal data: set inputs = true under [sources.apiframe] in "
+    ".dlt/config.toml; inputs_keep or inputs_drop there say what of them is stored"
+)
+
 
 class Backfill(NamedTuple):
     """What was done: inputs read, jobs found to be without, jobs whose input is still missing."""
@@ -51,10 +56,7 @@ def backfill(
     switched off or there is no warehouse, and what the client raises.
     """
     if not settings.inputs:
-        raise ConfigurationError(
-            "inputs are switched off, since prompts may be personal data: set inputs = true under [sources.apiframe] "
-            "in .dlt/config.toml; inputs_keep or inputs_drop there say what of them is stored"
-        )
+        raise ConfigurationError(SWITCHED_OFF)
     begun = time.monotonic()
     store = store_for(settings)
     # Says so where there is no warehouse; opening it for writing would make one.

@@ -27,7 +27,7 @@ def read_lines(file: Path, header: Sequence[str], most: int) -> Iterator[Line]:
     Raises ConfigurationError where the file cannot be read, has another header, more than `most` lines, or a line that
     does not hold one text a column.
     """
-    lines = _split(file)
+    lines = split(file)
     if next(lines, Line(1, [])).cells != list(header):
         refuse(file, 1, f"the first line must be {','.join(header)}")
     for place, (number, cells) in enumerate(lines):
@@ -37,6 +37,26 @@ def read_lines(file: Path, header: Sequence[str], most: int) -> Iterator[Line]:
             found = ",".join(cells)[:80]
             refuse(file, number, f"a line must hold {', '.join(header[:-1])} and {header[-1]}, not {found!r}")
         yield Line(number, cells)
+
+
+def split(file: Path) -> Iterator[Line]:
+    """Yield the lines that hold something, the header among them; cells are stripped. Raises ConfigurationError."""
+    try:
+        content = file.read_bytes()
+    except OSError as problem:
+        raise ConfigurationError(f"cannot read {file}: {problem.strerror}") from None
+    try:
+        content.decode()  # as a whole, so that a line is known
+    except UnicodeDecodeError as problem:
+        refuse(file, content.count(b"\n", 0, problem.start) + 1, "is not UTF-8")
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield Line(reader.line_num, cells)
+    except csv.Error as problem:
+        refuse(file, reader.line_num, str(problem))
 
 
 def require_names(file: Path, number: int, cells: Sequence[str]) -> None:
@@ -54,22 +74,3 @@ def require_names(file: Path, number: int, cells: Sequence[str]) -> None:
 def refuse(file: Path, number: int, reason: str) -> NoReturn:
     """Raise ConfigurationError with file and line."""
     raise ConfigurationError(f"{file}:{number}: {reason}")
-
-
-def _split(file: Path) -> Iterator[Line]:
-    try:
-        content = file.read_bytes()
-    except OSError as problem:
-        raise ConfigurationError(f"cannot read {file}: {problem.strerror}") from None
-    try:
-        content.decode()  # as a whole, so that a line is known
-    except UnicodeDecodeError as problem:
-        refuse(file, content.count(b"\n", 0, problem.start) + 1, "is not UTF-8")
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                yield Line(reader.line_num, cells)
-    except csv.Error as problem:
-        refuse(file, reader.line_num, str(problem))

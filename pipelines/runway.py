@@ -66,7 +66,7 @@ def forecast(left: Decimal | None, at: datetime, spent: Spent) -> Runway:
     off, with Student's t since the variance is estimated too. Its ends are rounded to whole days.
     """
     today = at.date()
-    history = [(day, cost) for day, cost in spent if timedelta(0) < today - day <= timedelta(days=DAYS)]
+    history = _lately(spent, today)
     known = Runway("unknown", at, left, days=len(history))
     if left is None:
         return known
@@ -88,6 +88,10 @@ def forecast(left: Decimal | None, at: datetime, spent: Spent) -> Runway:
     earliest, latest = _range(path, float(left), ends_on)
     verdict: Verdict = "ends" if ends_on else "not within a year"
     return known._replace(verdict=verdict, ends_on=ends_on, earliest=earliest, latest=latest, path=tuple(path))
+
+
+def _lately(spent: Spent, today: date) -> Spent:
+    return [(day, cost) for day, cost in spent if timedelta(0) < today - day <= timedelta(days=DAYS)]
 
 
 def sentence(found: Runway) -> str:

@@ -17,7 +17,7 @@ from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
 from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
-from pipelines.tables.balances import Balance
+from pipelines.tables.balances import Balance, readings
 from pipelines.tables.sync_runs import Run
 from pipelines.warehouse import Warehouse
 
@@ -86,7 +86,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     )
     return {
         "last_sync": run_facts(run),
-        "balance": _balance(Warehouse.over(connection).balances()[0], now),
+        "balance": _balance(readings(Warehouse.over(connection))[0], now),
         "reconciliation": _reconciliation(connection, now),
         "age_seconds": max(0, round((now - run.finished_at) / 1e6)),
         "jobs": sum(count for _, count in by_status),

@@ -15,9 +15,6 @@ from pipelines.apiframe.frontier import Unsettled
 from pipelines.apiframe.records import Row
 from pipelines.apiframe.settled import IS_OPEN, can_change_sql
 from pipelines.tables import SCHEMA, Column, Table
-from pipelines.tables.balances import TABLE as BALANCES
-from pipelines.tables.balances import Balance
-from pipelines.tables.job_inputs import TABLE as JOB_INPUTS
 from pipelines.tables.jobs import TABLE as JOBS
 from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
 from pipelines.tables.sync_runs import Run
@@ -97,18 +94,6 @@ class Warehouse:
                 account = account.completed(Account(run.user_id, run.team_id))
         return account
 
-    def has_balance(self, since: int, until: int) -> bool:
-        """Tell whether the account's balance was asked for in this span, well or not."""
-        span = "where read_at > make_timestamp(?) and read_at <= make_timestamp(?) limit 1"
-        return bool(self.read(BALANCES, span, [since, until]))
-
-    def balances(self) -> tuple[Balance | None, Balance | None, Balance | None]:
-        """Return three readings of the account's balance: the last, the last that went well, and the first."""
-        wanted = ("order by read_at desc", "where credits is not null order by read_at desc", "order by read_at")
-        found = [self.read(BALANCES, f"{which} limit 1") for which in wanted]
-        last, good, first = (Balance(*rows[0]) if rows else None for rows in found)
-        return last, good, first
-
     def jobs(self, size: int) -> Iterator[list[Row]]:
         """Yield every job, newest first, so many at a time; at least one list, though it be empty."""
         place, known = "", list[object]()
@@ -154,7 +139,7 @@ class Warehouse:
         Newest first; none that the API lists no longer.
         """
         asked = ""
-        if self.has(JOB_INPUTS.name):
+        if self.has("job_inputs"):
             asked = f"and not exists (select 1 from {SCHEMA}.job_inputs as asked where asked.id = jobs.id)"
         rows = self.query(
             f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)} "

@@ -248,6 +248,14 @@ def test_an_account_without_a_team_is_that_of_its_user(api: Sandbox, settings_fo
     assert query(chosen.path, "select count(team_id) from apiframe.sync_runs") == [(1,)]
 
 
+def test_what_was_known_of_an_account_is_not_forgotten_where_less_is_told(
+    api: Sandbox, here: Settings, settings_for: Make
+) -> None:
+    api.fault("no_team", times=None, path="/me")
+    sync(settings_for(api, api_key=api.second_key))
+    assert query(here.path, "select count(*), count(team_id) from apiframe.sync_runs") == [(2, 2)]
+
+
 def test_a_first_load_that_was_cut_short_belongs_to_its_account(
     api: Sandbox, settings_for: Make, stranger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,6 +251,21 @@ def test_a_sync_leaves_the_process_as_it_was(
         assert state_of_this_process() == before
 
 
+def test_no_signal_is_held_back_while_dlt_loads(
+    api: Sandbox, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt ends a sync at once, in whatever program; dlt would wait for its load to end."""
+    held: list[bool] = []
+
+    def intercepted() -> contextlib.AbstractContextManager[None]:
+        held.append(True)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr("dlt.common.runtime.signals.intercepted_signals", intercepted)
+    sync(settings_for(api))
+    assert not held
+
+
 def test_other_threads_go_on_meanwhile_with_what_is_theirs(
     api: Sandbox, settings_for: Callable[..., Settings], isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

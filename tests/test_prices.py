@@ -68,7 +68,7 @@ def test_lines_may_stand_in_any_order_and_a_file_may_hold_none(file: Path) -> No
     ("text", "line", "reason"),
     [
         ("", 1, "the first line must name the columns"),
-        ("\n\n", 2, "the first line must name the columns"),
+        ("\n\n", 1, "the first line must name the columns"),
         ("2026-01-01,0.01,USD\n", 1, "the first line must name the columns"),
         ("valid_from,price,currency\n", 1, "valid_from,price,currency"),
         ("valid_from,price_per_credit,currency,currency\n", 1, "the first line must name the columns"),
@@ -94,7 +94,7 @@ def test_lines_may_stand_in_any_order_and_a_file_may_hold_none(file: Path) -> No
         ("valid_from,price_per_credit,paid,credits,currency\n2026-01-01,,,,USD\n", 2, "either price_per_credit"),
         ("valid_from,price_per_credit,paid,credits,currency\n2026-01-01,,10,,USD\n", 2, "credits"),
         (HEAD + "2026-01-01,1,USD\n2026-02-01,1,USD\n2026-01-01,2,EUR\n", 4, "already, in line 2"),
-        (HEAD + "2026-01-01,1,USD\n\udce4\n", 3, "utf-8"),
+        (HEAD + "2026-01-01,1,USD\n\udce4\n", 3, "UTF-8"),
         (HEAD + '2026-01-01,"1,USD\n', 2, "unexpected end of data"),
         (HEAD + "2026-01-01,1\x1b[31m\0,USD\n", 2, "price_per_credit"),
         (HEAD + "".join(f"{date(2000, 1, 1) + timedelta(days=day)},1,USD\n" for day in range(MOST_PRICES + 1)),

@@ -825,6 +825,30 @@ def test_a_full_sync_finds_how_far_back_the_api_lists_and_others_go_on_from_ther
     assert stale(chosen.path, api, but=settled_since(api)) == {}
 
 
+def test_a_full_sync_that_goes_on_finds_it_too(settings_for: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BATCH_ROWS", 100)
+    monkeypatch.setattr("pipelines.sync.loading.CHUNK_ROWS", 100)
+    with Sandbox(jobs=450, days=40) as api:
+        api.advance(timedelta(hours=30))
+        old = api.add(12, status="PROCESSING", created_at=ago(api, days=38))
+        odd = api.add(1, status="PROCESSING", created_at=ago(api, days=39))[0]  # the API searches for UUIDs only
+        known = [job["id"] for job in api.listing()]
+        api.put(odd, id="job-1")
+        chosen = settings_for(api)
+        sync(chosen)
+        for job in known:
+            api.put(job, progress=7)
+        api.fault("500", None, after=2)
+        with pytest.raises(ApiError):
+            sync(chosen, full=True)
+        lists_for(api, days=30)
+        api.put(old[3], progress=31)
+        outcome = sync(chosen, full=True)
+        assert [note[:20] for note in outcome.notes] == ["went on where an ear", "the API lists no job"]
+        assert delisted(chosen) == set()
+        assert stored(chosen.path)[old[3]]["progress"] == 31
+
+
 def test_a_list_that_shows_everything_again_is_held_against_it_again(small: tuple[Sandbox, Settings]) -> None:
     api, chosen = small
     lists_for(api, days=12)

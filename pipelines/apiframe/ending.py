@@ -18,11 +18,15 @@ DAY = 86_400 * 1_000_000  # microseconds
 
 
 class Ending:
-    """The end of one reading's list. `pages` are of jobs that it leaves out and that were looked up by id."""
+    """The end of one reading's list. `kept` are jobs that it leaves out and that are not gone.
+
+    `pages` are of those among them that were looked up.
+    """
 
     def __init__(self, paging: Paging, memory: Memory, settle_after: int) -> None:
         self.reach = memory.reach
         self.note: str | None = None
+        self.kept: set[str] = set()
         self.pages: list[Page] = []
         self._paging = paging
         self._memory = memory
@@ -75,7 +79,9 @@ class Ending:
             f"the API lists no job that is older than {reach // DAY} days, though it finds some by id: {len(kept):,} "
             "are kept as they are, and looked up as long as they can change"
         )
-        return [*others, *self._look_up(kept)]
+        gone = self._look_up(kept)
+        self.kept = set(kept).difference(gone)
+        return [*others, *gone]
 
     def _is_reach(self, end: End, reach: int) -> bool:
         since = self._memory.complete_since

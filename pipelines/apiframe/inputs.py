@@ -5,6 +5,7 @@ Promises that each id is asked for once, and that what is not to be kept of an i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -96,13 +97,8 @@ def read(
         except ApiError as fault:
             return _Fault(fault)
 
-    def wanted() -> Iterator[str]:
-        for identity in ids:
-            if is_over:
-                return
-            yield identity
-
-    for answer in each(client, wanted(), ask, workers):
+    wanted = itertools.takewhile(lambda _: not is_over, ids)
+    for answer in each(client, wanted, ask, workers):
         if isinstance(answer, Input):
             in_a_row = 0
             yield answer

@@ -157,8 +157,8 @@ class Reading:
         gone = self._ending.gone(unseen)
         for page in self._ending.pages:
             self.left_out += self._rows(page)
-        known_gone = self._rest.delisted_before
-        self.delisted = [job for job in dict.fromkeys([*self._rest.delisted, *gone]) if job not in known_gone]
+        but = self._rest.delisted_before | self._ending.kept
+        self.delisted = [job for job in dict.fromkeys([*self._rest.delisted, *gone]) if job not in but]
         return self.delisted
 
     def _doubts(self, end: End) -> bool:

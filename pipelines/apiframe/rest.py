@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from pipelines.apiframe.answers import REFUSED, ApiError
 from pipelines.apiframe.client import Page
@@ -34,9 +34,9 @@ class Rest:
         while remaining:
             deeper, bottom = self._deeper(), self._bottom()
             if not deeper:  # neither on the pages where they belong nor, if so, found by id
-                if self._can_search:
-                    yield from self._look_up([job for job in remaining.values() if job.searchable])
-                self.delisted += remaining
+                searchable = [job for job in remaining.values() if self._can_search and job.searchable]
+                if not (yield from self._is_cut(searchable)):
+                    self.delisted += remaining
                 return
             if bottom is None and not (self._can_search and any(job.searchable for job in deeper)):
                 # What a resumed load has read already has no end to go on from: from the top, then.
@@ -90,17 +90,20 @@ class Rest:
             assert bottom is not None  # noqa: S101 - there is something to go on from
             yield from self._page_down(Slice(None, bottom.cursor, floor=step.down_to, last=bottom.last, pages=1))
 
-    def _look_up(self, jobs: list[Unsettled]) -> Iterator[Page]:
-        """Search for jobs that the list should have shown: for a few alone where these prove it to be cut short.
+    def _is_cut(self, jobs: list[Unsettled]) -> Generator[Page, None, bool]:
+        """Search for jobs that the list should have shown; tell whether it was cut short.
 
-        That is an error, which is raised once all that was read is stored.
+        A few prove that, and no more are searched for then: what it means is decided once all that was read is stored.
         """
         jobs.sort(key=lambda job: job.created_at)
         sample = spread(jobs, SAMPLE)
         searches = yield from self._paging.search([job.id for job in sample])
-        cut = any(job.id in searches.found and self._paging.should_have_shown(job.created_at) for job in sample)
-        if searches.honoured and not cut:
+        listed = [job for job in sample if job.id not in self.delisted_before]
+        if any(job.id in searches.found and self._paging.should_have_shown(job.created_at) for job in listed):
+            return True
+        if searches.honoured:
             yield from self._paging.search([job.id for job in jobs if job not in sample])
+        return False
 
     def _page_down(self, part: Slice) -> Iterator[Page]:
         self._paging.plan_for(part)

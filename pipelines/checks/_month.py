@@ -11,6 +11,7 @@ from pipelines.checks import Asked, State
 from pipelines.wording import exact, number
 
 WARN_AT = Decimal("0.8")  # of the month's budget
+LEAST_DAYS = 3  # whole ones, before their pace says anything
 
 
 class Month(NamedTuple):
@@ -51,8 +52,14 @@ def credits_spent(asked: Asked, running: Month) -> tuple[Decimal, str]:
     return spent, f"{message}, without {unknown:,} jobs of unknown cost" if unknown else message
 
 
-def state(spent: Decimal, budget: Decimal) -> State:
-    """Return how a budget stands: a warning at 80 % of it; 0 is none."""
-    if not budget or spent < WARN_AT * budget:
+def state(spent: Decimal, budget: Decimal, running: Month) -> State:
+    """Return how a budget stands; 0 is none.
+
+    A warning at 80 % of it, or where the month would end above it at the pace of its days so far, once there are three.
+    """
+    if not budget:
         return "ok"
-    return "breached" if spent >= budget else "warning"
+    if spent >= budget:
+        return "breached"
+    ends_above = running.today.day > LEAST_DAYS and float(spent) / running.passed > budget
+    return "warning" if spent >= WARN_AT * budget or ends_above else "ok"

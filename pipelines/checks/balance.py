@@ -1,6 +1,7 @@
 """Whether the account's balance is still read, against `checks.max_age`."""
 
 from pipelines.checks import Asked, Finding
+from pipelines.tables.balances import readings
 from pipelines.warehouse import Warehouse
 from pipelines.wording import exact, label, seconds
 
@@ -12,7 +13,7 @@ def measure(asked: Asked) -> list[Finding]:
     most = asked.settings.max_age.total_seconds()
     if not asked.settings.balance_every:
         return [Finding("balance", "ok", None, most, "not read, since sources.apiframe.balance_every is 0")]
-    last, good, first = Warehouse.over(asked.connection).balances()
+    last, good, first = readings(Warehouse.over(asked.connection))
     since = good or first
     if last is None or since is None:
         return [Finding("balance", "ok", None, most, "no balance was read yet: the next sync asks for it")]

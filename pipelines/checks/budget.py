@@ -10,17 +10,17 @@ PLACE = 35
 
 
 def measure(asked: Asked) -> list[Finding]:
-    """Return what was spent in the running month; a warning at 80 % of the budget."""
+    """Return what was spent in the running month; a warning where the budget is near, or likely to be."""
     budget, currency = asked.settings.monthly_budget
     if not budget:
         return [Finding("budget", "ok", None, None, "no budget set (checks.monthly_budget)")]
     running = month(asked.now, asked.settings.timezone)
     if currency is None:
         spent, message = credits_spent(asked, running)
-        judged = state(spent, budget)
+        judged = state(spent, budget, running)
     else:
         spent, unpriced = _money(asked, running, currency)
-        message, judged = running.told(spent, currency), state(spent, budget)
+        message, judged = running.told(spent, currency), state(spent, budget, running)
         if unpriced:
             message += f", without {exact(unpriced)} credits whose cost in {currency} is not known"
             judged = judged if judged == "breached" else "unmeasured"

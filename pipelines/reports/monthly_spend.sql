@@ -1,6 +1,7 @@
 -- One row per calendar month and model: the month the jobs were created.
 -- Question: where do the credits go, and how has that changed on the month before?
--- A running month is compared, as far as it has come, with the whole month before: is_running marks it.
+-- A running month is compared, as far as it has come, with the whole month before: is_running marks it. A month that the
+-- warehouse holds only from its middle on, since the account is younger or --since left out the rest, is compared with nothing.
 -- cost is never of a part, nor of two currencies: it is null where jobs_without_price is above 0, and where the currency changed
 -- within the month (jobs_without_price is 0 then); reports.daily_spend has the days.
 -- Needs: reports.daily_spend
@@ -22,7 +23,7 @@
 --   assets: delivered files
 --   share: credits as a share of all credits of the month, 0 to 1
 --   credits_month_before: credits of the model in the month before; null where it had no job then
---   change: credits over credits_month_before, less 1: 0.5 is half as much again; null where that was nothing
+--   change: credits over credits_month_before, less 1: 0.5 is half as much again; null where that was nothing, or is not held in full
 with monthly as (
     select
         cast(date_trunc('month', day) as date) as month,
@@ -40,7 +41,8 @@ with monthly as (
         case when min(currency) = max(currency) then max(currency) end as currency,
         cast(sum(jobs_without_price) as bigint) as jobs_without_price,
         cast(sum(jobs_cost_unknown) as bigint) as jobs_cost_unknown,
-        cast(sum(assets) as bigint) as assets
+        cast(sum(assets) as bigint) as assets,
+        min(min(day)) over () as first_day
     from reports.daily_spend
     group by cast(date_trunc('month', day) as date), model
 )
@@ -63,7 +65,9 @@ select
     this.assets,
     {double(this.credits)} / nullif({double(sum(this.credits) over (partition by this.month))}, 0) as share,
     before.credits as credits_month_before,
-    {double(this.credits)} / nullif({double(before.credits)}, 0) - 1 as change
+    case
+        when before.month >= before.first_day then {double(this.credits)} / nullif({double(before.credits)}, 0) - 1
+    end as change
 from monthly as this
 left join monthly as before
     on before.month = this.month - interval '1 month' and before.model is not distinct from this.model

@@ -18,6 +18,7 @@ from pipelines.exact import moment
 from pipelines.reports import engine_of, macros, render
 from pipelines.runway import DAYS, Runway, forecast
 from pipelines.tables import SCHEMA
+from pipelines.tables.balances import readings
 from pipelines.warehouse import Warehouse
 from pipelines.wording import label
 
@@ -31,7 +32,7 @@ def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | Non
     after the balance was read is no longer left.
     """
     warehouse = Warehouse.over(connection)
-    run, (last, good, _) = warehouse.last_run(), warehouse.balances()
+    run, (last, good, _) = warehouse.last_run(), readings(warehouse)
     if run is None or last is None:
         return None
     at = moment(max(run.started_at, last.read_at)).astimezone(ZoneInfo(timezone))

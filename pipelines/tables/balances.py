@@ -16,6 +16,7 @@ from pipelines.tables import Column, Table
 
 if TYPE_CHECKING:
     from pipelines.tables._sync import Sync
+    from pipelines.warehouse import Warehouse
 
 ATTEMPTS = 2  # a balance is no reason to hold a sync up
 LONGEST_WAIT = 5.0  # seconds between them
@@ -39,7 +40,7 @@ def rows(sync: Sync) -> list[Balance] | None:
     """Return a reading where one is due, or where the API was asked whose key this is anyway."""
     every = microseconds(sync.settings.balance_every)
     now = _agreed(sync.client.now())
-    if not every or (sync.client.standing is None and sync.warehouse.has_balance(now - every, now)):
+    if not every or (sync.client.standing is None and _was_asked(sync.warehouse, now - every, now)):
         return None
     if sync.client.standing is None:
         with contextlib.suppress(ApiError):  # which is the reading's problem then
@@ -60,6 +61,20 @@ def rows(sync: Sync) -> list[Balance] | None:
         max(found.read_at, clock.machine_time()),
     )
     return [row]
+
+
+def readings(warehouse: Warehouse) -> tuple[Balance | None, Balance | None, Balance | None]:
+    """Return three readings of the account's balance: the last, the last that went well, and the first."""
+    wanted = ("order by read_at desc", "where credits is not null order by read_at desc", "order by read_at")
+    found = [warehouse.read(TABLE, f"{which} limit 1") for which in wanted]
+    last, good, first = (Balance(*rows[0]) if rows else None for rows in found)
+    return last, good, first
+
+
+def _was_asked(warehouse: Warehouse, since: int, until: int) -> bool:
+    """Tell whether the account's balance was asked for in this span, well or not."""
+    span = "where read_at > make_timestamp(?) and read_at <= make_timestamp(?) limit 1"
+    return bool(warehouse.read(TABLE, span, [since, until]))
 
 
 def _agreed(api: int) -> int:

@@ -5,16 +5,15 @@ The file is read at every sync, and checked before anything else is.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.errors import ConfigurationError
-from pipelines.exact import BYTE_ORDER_MARK, CREDIT_LIMIT, CREDIT_STEP, one_line
+from pipelines.exact import CREDIT_LIMIT, CREDIT_STEP, one_line
+from pipelines.own_files import Line, refuse, split
 from pipelines.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -40,20 +39,15 @@ class Price(NamedTuple):
     credits: Decimal | None
 
 
-def file_of(settings: Settings) -> Path:
-    """Return where a project keeps its prices."""
-    return settings.project / ".dlt" / "prices.csv"
-
-
-def check(settings: Settings) -> None:
-    """Raise ConfigurationError, with file and line, where the file cannot be used."""
-    read_prices(file_of(settings))
-
-
 def rows(sync: Sync) -> list[Price] | None:
     """Return the lines of the file, None where the warehouse holds the same already."""
-    found = read_prices(file_of(sync.settings))
+    found: list[Price] = sync.given[TABLE.name]
     return None if sync.warehouse.read(TABLE, "order by valid_from") == found else found
+
+
+def check(settings: Settings) -> list[Price]:
+    """Return the project's prices. Raises ConfigurationError, with file and line, where the file cannot be used."""
+    return read_prices(settings.project / ".dlt" / "prices.csv")
 
 
 def read_prices(file: Path) -> list[Price]:
@@ -63,27 +57,15 @@ def read_prices(file: Path) -> list[Price]:
     The price of a pack is paid / credits, rounded to ten digits behind the point, half to even. Raises
     ConfigurationError with file and line.
     """
-    try:
-        with file.open("rb") as lines:
-            return sorted(_prices(file, lines))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as problem:
-        raise ConfigurationError(f"cannot read {file}: {problem.strerror}") from None
+    return sorted(_prices(file)) if file.exists() else []
 
 
-def _prices(file: Path, lines: Iterable[bytes]) -> Iterator[Price]:
-    # Decoded line by line, so that the line is known of what is no UTF-8.
-    at, names, seen = 1, list[str](), dict[date, int]()
+def _prices(file: Path) -> Iterator[Price]:
+    lines, seen = split(file), dict[date, int]()
+    at, names = next(lines, Line(1, []))
     try:
-        for at, line in enumerate(lines, 1):
-            text = line.removeprefix(BYTE_ORDER_MARK if at == 1 else b"").decode()
-            cells = [cell.strip() for row in csv.reader([text], strict=True) for cell in row]
-            if not any(cells):
-                continue
-            if not names:
-                names = _header(cells)
-                continue
+        _require_header(names)
+        for at, cells in lines:
             if len(seen) == MOST_PRICES:
                 raise ValueError(f"at most {MOST_PRICES} prices")
             price = _price(names, cells)
@@ -94,14 +76,12 @@ def _prices(file: Path, lines: Iterable[bytes]) -> Iterator[Price]:
                 )
             seen[price.valid_from] = at
             yield price
-        if not names:
-            _header([])
-    except (csv.Error, ValueError) as problem:
-        raise ConfigurationError(f"{file}:{at}: {problem}") from None
+    except ValueError as problem:
+        refuse(file, at, str(problem))
 
 
-def _header(names: list[str]) -> list[str]:
-    """Return the names of the columns. Raises ValueError where they do not tell what is in a line."""
+def _require_header(names: list[str]) -> None:
+    """Raise ValueError where the names of the columns do not tell what is in a line."""
     given = set(names)
     forms = ("price_per_credit" in given, given.issuperset(PACK))
     if len(given) < len(names) or given - set(COLUMNS) or not ({"valid_from", "currency"} <= given and any(forms)):
@@ -109,7 +89,6 @@ def _header(names: list[str]) -> list[str]:
             "the first line must name the columns: valid_from,price_per_credit,currency or "
             f"valid_from,paid,credits,currency, not {one_line(','.join(names), 80)!r}"
         )
-    return names
 
 
 def _price(names: Sequence[str], cells: Sequence[str]) -> Price:
