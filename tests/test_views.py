@@ -108,6 +108,7 @@ def test_plain_views_stay_within_what_every_engine_knows() -> None:
         "assets: job_id, position",
         "balance: account, read_at",
         "prices_paid: model, credits",
+        "focus: resource_id",
     ],
 )
 def test_grain_is_a_key(key: str, warehouse: duckdb.DuckDBPyConnection) -> None:

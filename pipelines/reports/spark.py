@@ -1,8 +1,8 @@
 """The views of `reports` in a Spark session, over the Delta tables of a lake: for more than one machine.
 
 Views live as long as the session: `apiframe_jobs`, `reports_jobs`, `reports_daily_spend`, ... Those that are not
-common to all engines (assets, input_values, reconciliation) are left out. Spark itself is the caller's: any session
-will do, local or cluster.
+common to all engines (assets, focus, input_values, reconciliation) are left out. Spark itself is the caller's: any
+session will do, local or cluster.
 """
 
 from __future__ import annotations
