@@ -508,12 +508,14 @@ loose as (
     select place + 1 from vague
 ),
 
--- What was gone at one reading is back at the next, and there are refunds that may have come in between.
+-- What was gone at one reading is back at the next, with nothing else off around, and there are refunds that may have come in
+-- between.
 returned as (
     select suspects.place
     from suspects
     where
-        suspects.gap < 0 and suspects.gap = -suspects.gap_after and (
+        suspects.gap < 0 and suspects.gap = -suspects.gap_after
+        and coalesce(suspects.gap_before, 0) = 0 and suspects.place + 2 not in (select others.place from suspects as others) and (
             suspects.place in (select fits.place from fits)
             or suspects.place in (select combined.place from combined)
             or suspects.place in (select vague.place from vague)
@@ -524,6 +526,22 @@ back as (
     select place from returned
     union
     select place + 1 from returned
+),
+
+unsettled as (
+    select suspects.place, suspects.gap
+    from suspects
+    inner join chains on suspects.place = chains.place
+    left join settled on chains.run = settled.run
+    left join back on suspects.place = back.place
+    where settled.run is null and back.place is null
+),
+
+-- Pairs that add up beside one that does not, with jobs around the reading between both: two faults may cancel out.
+near_off as (
+    select place - 1 as place from unsettled where place in (select reading from loose)
+    union
+    select place + 1 from unsettled where place + 1 in (select reading from loose)
 ),
 
 -- A plan's renewal may take what was left: then some balance of the pair was what plans give, a multiple of 500.
@@ -594,12 +612,13 @@ judged as (
         end as other_refunds,
         fits.refund_jobs,
         case
-            when doubts.doubt = 0 or found.place is not null or back.place is not null then pairs.gap else 0
+            when settled.run is not null or found.place is not null or back.place is not null then pairs.gap else 0
         end as moved,
         case
             when pairs.has_other_account then 'account'
             when lost.jobs > 0 then 'late'
-            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null or back.place is not null then 'none'
+            when pairs.gap = 0 and near_off.place is not null then 'edge'
+            when pairs.gap = 0 or settled.is_first = 0 or found.place is not null or back.place is not null then 'none'
             when pairs.jobs_cost_unknown > 0 or pairs.unknown > 0 then 'cost'
             when pairs.is_clock_unsure then 'clock'
             when pairs.delisted > 0 then 'delisted'
@@ -633,6 +652,7 @@ judged as (
     cross join dearest
     left join chains on pairs.place = chains.place
     left join settled on chains.run = settled.run
+    left join near_off on pairs.place = near_off.place
     left join doubts on pairs.place = doubts.place
     left join disturbed on pairs.place = disturbed.place
     left join fits on pairs.place = fits.place
