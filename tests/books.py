@@ -215,7 +215,12 @@ class Pair:
         if self.verdict == "charge without a job":
             return "charge" in kinds
         lost = {event.job for event in self.events if event.kind in ("refund", "unseen")}
-        return self.verdict == "refund missing" and bool(lost & set(self.named))
+        return self.verdict == "refund missing" and bool(lost & set(self.named) or self.looks_alike)
+
+    @property
+    def looks_alike(self) -> bool:
+        """Tell whether a charge was of exactly what a job was given back: nothing in the API tells them apart."""
+        return any(event.kind == "charge" and event.credits == self.residual for event in self.events)
 
     @property
     def judgement(self) -> str:
@@ -284,6 +289,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.judged: dict[str, Counter[str]] = defaultdict(Counter)
+        self.alike = 0  # charges told as refunds of the same size, which the view says that it cannot tell apart
         self.accused = 0  # pairs in which nobody lost anything
         self.not_zero = 0  # pairs without an event, in worlds that are clean, whose residual is not 0
         self.lost: Counter[str] = Counter()  # missing refunds: of one job alone in its pair, by what was said of it
@@ -297,6 +303,7 @@ class Figures:
             accuses = pair.verdict in ("refund missing", "charge without a job") and not WRONG & kinds
             broken = kind in CLEAN and not kinds and pair.residual != 0
             self.accused += accuses
+            self.alike += pair.verdict == "refund missing" and pair.looks_alike
             self.not_zero += broken
             if len(pair.events) == 1 and kinds <= {"refund", "unseen"}:
                 event = pair.events[0]
@@ -313,6 +320,7 @@ class Figures:
             lines.append(f"{name[:31]:32}{counts['right']:8,}{counts['cannot tell']:13,}{counts['WRONG']:7,}")
         lost = ", ".join(f"{name}: {count}" for name, count in sorted(self.lost.items()))
         lines.append(f"accused without a leak: {self.accused}; residual not 0 though nothing happened: {self.not_zero}")
+        lines.append(f"second charges that look like a missing refund: {self.alike}")
         return "\n".join([*lines, f"missing refunds, one alone in its pair: {lost or 'none'}", ""])
 
 

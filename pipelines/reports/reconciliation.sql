@@ -363,22 +363,46 @@ offsets as (
     where not readings.is_clock_unsure
 ),
 
--- Offsets of both readings that would explain a pair: 0 where its neighbours agree, 2 where they contradict.
+-- Pairs that are off and follow one another are explained together, or not: by how much each reading between them is then off
+-- must be what lies around it, and the last of them must be right. Before the first reading nothing tells.
+stretches as (
+    select place, gap, place - row_number() over (order by place) as run from suspects
+),
+
+chains as (
+    select
+        place,
+        run,
+        min(place) over (partition by run) as first_place,
+        sum(gap) over (partition by run) as total,
+        sum(gap) over (partition by run order by place rows between unbounded preceding and current row) as off_after
+    from stretches
+),
+
+settled as (
+    select chains.run, max(case when chains.total <> 0 then 1 else 0 end) as is_first
+    from chains
+    left join offsets as opening
+        on chains.place = 1 and chains.place = opening.reading and opening.credits = -chains.total
+    left join offsets as closing
+        on chains.place + 1 = closing.reading
+        and closing.credits = chains.off_after - case when chains.first_place = 1 then chains.total else 0 end
+    group by chains.run
+    having
+        count(*) = count(closing.reading)
+        and (max(chains.total) = 0 and min(chains.total) = 0 or count(opening.reading) = 1)
+),
+
+-- Offsets of both readings that would explain a pair by itself: 1, or 2 where its neighbours contradict.
 explained as (
     select
         suspects.place,
         case
-            when opening.credits = 0 or suspects.gap_before = opening.credits then 0
-            when suspects.gap_before is null then 0  -- before the first reading nothing contradicts
-            when earlier.reading is not null then case when suspects.gap_before = 0 then 1 else 0 end
-            when suspects.gap_before = 0 then 2
+            when opening.credits <> 0 and suspects.gap_before = 0 and earlier.reading is null then 2
             else 1
         end as doubt_before,
         case
-            when closing.credits = 0 or suspects.gap_after = -closing.credits then 0
-            when suspects.gap_after is null then 1
-            when later.reading is not null then case when suspects.gap_after = 0 then 1 else 0 end
-            when suspects.gap_after = 0 then 2
+            when closing.credits <> 0 and suspects.gap_after = 0 and later.reading is null then 2
             else 1
         end as doubt_after
     from suspects
@@ -484,12 +508,14 @@ loose as (
     select place + 1 from vague
 ),
 
--- What was gone at one reading is back at the next, and there are refunds that may have come in between.
+-- What was gone at one reading is back at the next, with nothing else off around, and there are refunds that may have come in
+-- between.
 returned as (
     select suspects.place
     from suspects
     where
-        suspects.gap < 0 and suspects.gap = -suspects.gap_after and (
+        suspects.gap < 0 and suspects.gap = -suspects.gap_after
+        and coalesce(suspects.gap_before, 0) = 0 and suspects.place + 2 not in (select others.place from suspects as others) and (
             suspects.place in (select fits.place from fits)
             or suspects.place in (select combined.place from combined)
             or suspects.place in (select vague.place from vague)
@@ -500,6 +526,22 @@ back as (
     select place from returned
     union
     select place + 1 from returned
+),
+
+unsettled as (
+    select suspects.place, suspects.gap
+    from suspects
+    inner join chains on suspects.place = chains.place
+    left join settled on chains.run = settled.run
+    left join back on suspects.place = back.place
+    where settled.run is null and back.place is null
+),
+
+-- Pairs that add up beside one that does not, with jobs around the reading between both: two faults may cancel out.
+near_off as (
+    select place - 1 as place from unsettled where place in (select reading from loose)
+    union
+    select place + 1 from unsettled where place + 1 in (select reading from loose)
 ),
 
 -- A plan's renewal may take what was left: then some balance of the pair was what plans give, a multiple of 500.
@@ -570,15 +612,17 @@ judged as (
         end as other_refunds,
         fits.refund_jobs,
         case
-            when doubts.doubt = 0 or found.place is not null or back.place is not null then pairs.gap else 0
+            when settled.run is not null or found.place is not null or back.place is not null then pairs.gap else 0
         end as moved,
         case
             when pairs.has_other_account then 'account'
             when lost.jobs > 0 then 'late'
-            when pairs.gap = 0 or doubts.doubt = 0 or found.place is not null or back.place is not null then 'none'
+            when pairs.gap = 0 and near_off.place is not null then 'edge'
+            when pairs.gap = 0 or settled.is_first = 0 or found.place is not null or back.place is not null then 'none'
             when pairs.jobs_cost_unknown > 0 or pairs.unknown > 0 then 'cost'
             when pairs.is_clock_unsure then 'clock'
             when pairs.delisted > 0 then 'delisted'
+            when settled.is_first = 1 then 'first'
             when doubts.doubt = 1 and pairs.gap_after is null then 'edge, next'
             when doubts.doubt = 1 or disturbed.place is not null or pairs.gap < 0 and pairs.gap = -pairs.gap_after then 'edge'
             when
@@ -606,6 +650,9 @@ judged as (
     from pairs
     cross join older
     cross join dearest
+    left join chains on pairs.place = chains.place
+    left join settled on chains.run = settled.run
+    left join near_off on pairs.place = near_off.place
     left join doubts on pairs.place = doubts.place
     left join disturbed on pairs.place = disturbed.place
     left join fits on pairs.place = fits.place
@@ -655,6 +702,7 @@ select
         when 'cost' then 'the cost of some jobs is unknown'
         when 'clock' then 'the clocks of the API and of this machine disagree, so that it is not known when it was read'
         when 'delisted' then 'jobs are no longer listed, so that what became of their credits is not seen'
+        when 'first' then 'jobs around the first reading explain it, or something is wrong: nothing was read before that tells'
         when 'edge, next' then 'jobs around a reading explain it, or something is wrong: the next reading tells'
         when 'edge' then 'jobs around a reading explain it or a part of it, or something is wrong'
         when 'colleague, more' then 'a top-up, or refunds of the jobs of colleagues: scope team tells'
@@ -664,7 +712,8 @@ select
         when 'top-up' then 'credits came in: a top-up, or the renewal of a plan'
         when 'next' then 'less is left than jobs explain: the next reading confirms it, or not'
         when 'plan' then 'a renewal of the plan took what was left, or more was taken than jobs cost'
-        when 'refund' then 'these jobs were given back exactly this, each or together, and the balance did not get it'
+        when 'refund'
+            then 'these jobs were given back exactly this, each or together, and the balance did not get it; or as much was taken twice'
         when 'unseen' then 'the refund of a failed job, whose cost no sync saw, is missing, or more was taken than jobs cost'
         when 'several' then 'refunds of failed jobs are missing, some of which no sync saw the cost of, or more was taken than jobs cost'
         when 'more' then 'more is gone than any job ever cost: credits expired, or more was taken than jobs cost'
