@@ -314,8 +314,9 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     type=click.Choice(["job", "day"]),
     help="Of focus: a row per job, or per day and model.  [default: job]",
 )
+@click.option("--csv-safe", is_flag=True, help="An apostrophe before what a spreadsheet takes for a formula.")
 @json_option
-def export_command(name: str, target: Path, as_json: bool, **of_focus: str | None) -> None:
+def export_command(name: str, target: Path, csv_safe: bool, as_json: bool, **of_focus: str | None) -> None:
     """Write a view or a table to a file that ends in .parquet, .csv or .json; every value is exact.
 
     NAME is a view of reports, or a table by its full name; query --views lists both.
@@ -336,7 +337,7 @@ def export_command(name: str, target: Path, as_json: bool, **of_focus: str | Non
     if given:
         raise click.UsageError("--from, --to-day, --format, --version and --grain are for export focus")
     with contextlib.closing(connect(chosen)) as connection:
-        rows = export(connection, chosen, name, target)
+        rows = export(connection, name, target, csv_safe=csv_safe)
     if as_json:
         _print_json({"path": str(target), "rows": rows})
     else:

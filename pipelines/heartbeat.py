@@ -8,7 +8,9 @@ SECONDS = 10
 def beat(url: str) -> str | None:
     """Ask for the address once; returns what went wrong, without the address, which may hold a secret."""
     try:
-        status = requests.get(url, timeout=SECONDS, allow_redirects=False).status_code
-    except requests.RequestException as problem:
+        # What it answers beside its status may never end.
+        with requests.get(url, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
+            status = answer.status_code
+    except (requests.RequestException, ValueError) as problem:
         return f"the heartbeat was not taken ({type(problem).__name__}): see checks.heartbeat_url"
     return None if 200 <= status < 300 else f"the heartbeat was not taken (answered {status}): see checks.heartbeat_url"

@@ -41,6 +41,8 @@ def read_lines(file: Path, header: Sequence[str], most: int) -> Iterator[Line]:
 
 def split(file: Path) -> Iterator[Line]:
     """Yield the lines that hold something, the header among them; cells are stripped. Raises ConfigurationError."""
+    if file.exists() and not file.is_file():
+        raise ConfigurationError(f"cannot read {file}: it is no file")
     try:
         content = file.read_bytes()
     except OSError as problem:

@@ -1,10 +1,11 @@
 """Ad-hoc SQL on the warehouse, read-only; every value comes as it is. How it is shown is the matter of `rendering`."""
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pipelines.rendering import Result
 from pipelines.settings import Settings
 from pipelines.tables import SCHEMA, tables
 
+Found = TypeVar("Found")
 #: What a statement may set: everything else could write, or let another statement write.
 CHANGEABLE = ("TimeZone", "Calendar", "enable_external_access")
 #: Types of which every value arrives as it is.
@@ -50,6 +52,11 @@ def run(connection: Any, sql: str) -> Result:
         relation = connection.sql(sql)
         return _exact(relation) if relation is not None else Result([], [])  # a statement that gives nothing
 
+    return asked(connection, read)
+
+
+def asked(connection: Any, read: Callable[[], Found]) -> Found:
+    """Return what `read` makes of a connection, that Ctrl-C ends; errors of the database are ConfigurationErrors."""
     try:
         with ThreadPoolExecutor(1) as worker:  # in the main thread DuckDB would not hear Ctrl-C
             running = worker.submit(read)

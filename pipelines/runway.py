@@ -34,6 +34,9 @@ class Left(NamedTuple):
     high: float
 
 
+STALE = timedelta(days=1)  # a balance that was read longer ago says so
+
+
 class Runway(NamedTuple):
     """How long credits last from `at` on, a moment in the zone whose days count.
 
@@ -105,7 +108,9 @@ def sentence(found: Runway) -> str:
     jobs = f"{'your own jobs' if found.scope == 'user' else 'the jobs'} of {counted(found.days, 'day')}"
     if found.jobs_cost_unknown:
         jobs += f", without {found.jobs_cost_unknown:,} of unknown cost"
-    pace = f"at {number(found.credits_per_day, 1)} credits a day ({jobs})"
+    stale = found.read_at is not None and found.at - found.read_at > STALE
+    read = f", by a balance read on {found.read_at:%Y-%m-%d}" if stale else ""
+    pace = f"at {number(found.credits_per_day, 1)} credits a day ({jobs}{read})"
     if found.ends_on:
         return f"until {found.ends_on} (80 % range: {found.earliest} to {found.latest or 'beyond a year'}) {pace}"
     early = f"; perhaps on {found.earliest} already (80 % range)" if found.earliest else ""

@@ -293,8 +293,9 @@ def _address(*schemes: str) -> Callable[[object], str | None]:
 
 
 def _mailbox(value: object) -> str | None:
+    one = r"[\w.!#$%&'*+/=?^{|}~-]+@[A-Za-z0-9.-]+"
     text = _optional(value)
-    if text is not None and not re.fullmatch(r"[!-~]+@[!-~]+(,\s*[!-~]+@[!-~]+)*", text):
+    if text is not None and not (isinstance(value, str) and re.fullmatch(rf"{one}(,\s*{one})*", text, re.ASCII)):
         raise ValueError("must be addresses like ops@example.com, with commas between them")
     return text
 
@@ -335,7 +336,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
-    "slack_hook": ("runtime.slack_incoming_hook", None, _optional),
+    "slack_hook": ("runtime.slack_incoming_hook", None, _address("http", "https")),
     "webhook_url": ("checks.webhook_url", None, _address("http", "https")),
     "mail_to": ("checks.mail_to", "", _mailbox),
     "mail_from": ("checks.mail_from", "", _sender),

@@ -258,6 +258,36 @@ def test_where_it_is_forgotten_what_was_told_everything_is_new(
     assert len(hook.received) == 2
 
 
+def test_a_channel_that_fails_is_told_again_and_no_other(hook: Server, sent: Callable[..., None]) -> None:
+    for _ in range(2):
+        with pytest.raises(ApiframeWarehouseError, match="Slack did not take"):
+            sent([OLD], slack_hook="http://127.0.0.1:1/x", webhook_url=hook.address)
+    assert len(hook.received) == 1
+    sent([OLD], HOUR, slack_hook=hook.address, webhook_url=hook.address)
+    assert len(hook.received) == 2
+
+
+@pytest.mark.parametrize("address", ["http://a..b/secret-part", f"http://{'a' * 64}.b/secret-part"])
+def test_an_address_that_cannot_be_one_keeps_no_other_channel_from_hearing(
+    hook: Server, sent: Callable[..., None], address: str
+) -> None:
+    with pytest.raises(ApiframeWarehouseError, match="the webhook did not take") as caught:
+        sent([OLD], slack_hook=hook.address, webhook_url=address)
+    assert "secret-part" not in str(caught.value)
+    assert len(hook.received) == 1
+    assert "checks.heartbeat_url" in (beat(address) or "")
+
+
+def test_where_nothing_can_be_measured_nothing_is_over() -> None:
+    blind = replace(FEW, state="unmeasured", message="not measured")
+    assert told((0 * HOUR, [KLING]), (HOUR, [blind]), (2 * HOUR, [KLING]), (3 * HOUR, [FEW])) == [
+        [("new", "kling fails")],
+        [("new", "not measured")],
+        [("over", "was: not measured")],
+        [("over", "few jobs")],
+    ]
+
+
 def test_without_a_channel_it_is_said_what_to_set() -> None:
     chosen: Settings = settings.load({})
     with pytest.raises(ConfigurationError, match=r"slack_incoming_hook, checks\.webhook_url or checks\.mail_to"):

@@ -1,5 +1,6 @@
 """The house of the checks: found by listing a folder, each with its test; and what cannot be measured."""
 
+import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from reports.tables import base_tables, insert
 from pipelines import settings
 from pipelines.checks import CHECKS, run_checks
 from pipelines.reports import create_views
+from pipelines.stores.duckdb import connect_readonly
 
 NOW = datetime(2024, 4, 16, tzinfo=UTC)
 
@@ -41,3 +43,12 @@ def test_a_quiet_account_is_in_order(warehouse: duckdb.DuckDBPyConnection) -> No
     insert(warehouse, "balances", [{"read_at": NOW.isoformat(), "credits": "12.5"}])
     found = run_checks(warehouse, settings.load({}), NOW)
     assert [(finding.check, finding.state) for finding in found] == [(name, "ok") for name in CHECKS]
+
+
+def test_a_warehouse_of_an_older_version_has_checks_that_cannot_be_measured(isolated: Path) -> None:
+    file = isolated / "old.duckdb"
+    file.write_bytes(gzip.decompress((Path(__file__).parent / "data" / "warehouse-0.1.0.duckdb.gz").read_bytes()))
+    with connect_readonly(file) as connection:
+        found = {finding.check: finding for finding in run_checks(connection, settings.load({}), NOW)}
+    assert {found[name].state for name in ("refunds_due", "reconciliation")} == {"unmeasured"}
+    assert found["stuck_jobs"].state != "unmeasured"

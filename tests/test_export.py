@@ -34,9 +34,9 @@ def account(settings_for: Callable[..., Settings]) -> Iterator[tuple[Settings, A
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".json"])
 def test_a_view_is_a_file(account: tuple[Settings, Any], tmp_path: Path, ending: str) -> None:
-    chosen, connection = account
+    _, connection = account
     file = tmp_path / "new folder" / f"jobs{ending}"
-    assert export(connection, chosen, "jobs", file) == 4
+    assert export(connection, "jobs", file) == 4
     assert file.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in file.parent.iterdir()] == [file.name]
     if ending == ".parquet":
@@ -53,21 +53,21 @@ def test_a_view_is_a_file(account: tuple[Settings, Any], tmp_path: Path, ending:
 
 
 def test_a_table_has_its_full_name(account: tuple[Settings, Any], tmp_path: Path) -> None:
-    chosen, connection = account
-    assert export(connection, chosen, "apiframe.sync_runs", tmp_path / "x.csv") == 1
-    assert export(connection, chosen, "reports.daily_spend", tmp_path / "y.csv") > 0
+    _, connection = account
+    assert export(connection, "apiframe.sync_runs", tmp_path / "x.csv") == 1
+    assert export(connection, "reports.daily_spend", tmp_path / "y.csv") > 0
 
 
 def test_what_cannot_be_written_is_told_and_leaves_what_was_there(
     account: tuple[Settings, Any], tmp_path: Path
 ) -> None:
-    chosen, connection = account
+    _, connection = account
     for name in ("nothing", "jobs; drop table x", "apiframe.nothing", ""):
         with pytest.raises(ConfigurationError, match=f"there is no view or table {name}; there are jobs|there are "):
-            export(connection, chosen, name, tmp_path / "x.csv")
+            export(connection, name, tmp_path / "x.csv")
     with pytest.raises(ConfigurationError, match=r"x\.xlsx: the file must end in \.parquet, \.csv, \.json"):
-        export(connection, chosen, "jobs", tmp_path / "x.xlsx")
+        export(connection, "jobs", tmp_path / "x.xlsx")
     (tmp_path / "file").write_text("")
     with pytest.raises(ApiframeWarehouseError, match="cannot write"):
-        export(connection, chosen, "jobs", tmp_path / "file" / "x.csv")
+        export(connection, "jobs", tmp_path / "file" / "x.csv")
     assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["file"]

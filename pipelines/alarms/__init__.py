@@ -91,8 +91,13 @@ def due(
             alarms.append(Alarm(change, finding))
         at = now.isoformat() if change or before is None else before["told_at"]
         kept[key] = {"check": finding.check, "state": finding.state, "message": finding.message, "told_at": at}
+    blind = {finding.check for finding in findings if finding.state == "unmeasured"}
     for key, before in told.items():
-        if key not in kept:
+        if key in kept:
+            continue
+        if before["check"] in blind:  # whether it is over is not known
+            kept[key] = dict(before)
+        else:
             ended = fine.get(before["check"]) or Finding(before["check"], "ok", None, None, f"was: {before['message']}")
             alarms.append(Alarm("over", ended))
     return alarms, kept
@@ -113,29 +118,40 @@ def tell(settings: Settings, findings: list[Finding], now: datetime, *, folder: 
     """Send what is due through every channel that is set; nothing where nothing has changed.
 
     `folder` is the private one of the warehouse. With `every_time` all that is not in order is sent. Raises
-    ApiframeWarehouseError where a channel did not take it: the next check then tells it again.
+    ApiframeWarehouseError where a channel did not take it: the next check then tells that one again, and no other.
     """
-    chosen, memory = channels(settings), folder / f"{settings.path.name}.told.json"
-    alarms, kept = due({} if every_time else _remembered(memory), findings, now)
+    memory = folder / f"{settings.path.name}.told.json"
+    told = {} if every_time else _remembered(memory)
     problems = []
-    if alarms:
-        message = Message(str(settings.path), socket.gethostname(), alarms)
-        for channel in chosen:
-            try:
-                channel.send(settings, message)
-            except ApiframeWarehouseError as problem:
-                problems.append(str(problem))
+    for channel in channels(settings):
+        name = channel.__name__.rpartition(".")[2]
+        alarms, kept = due(told.get(name, {}), findings, now)
+        try:
+            if alarms:
+                channel.send(settings, Message(str(settings.path), socket.gethostname(), alarms))
+            told[name] = kept
+        except ApiframeWarehouseError as problem:
+            problems.append(str(problem))
+        except Exception as problem:  # what it says may hold a secret
+            problems.append(f"{name} could not be used ({type(problem).__name__}): see its settings")
+    if not every_time and (any(told.values()) or memory.exists()):
+        files.replace(memory, lambda file: file.write_text(encode(told), encoding="utf-8"))
     if problems:
         raise ApiframeWarehouseError("; ".join(problems))
-    if not every_time and (alarms or kept):
-        files.replace(memory, lambda file: file.write_text(encode(kept), encoding="utf-8"))
 
 
-def _remembered(memory: Path) -> dict[str, dict[str, Any]]:
-    """Return what was told; where that is lost, everything is new."""
+def _remembered(memory: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what was told, by channel; where that is lost, everything is new."""
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
-        return {key: {**each, "told_at": _moment(each["told_at"])} for key, each in found.items() if each["state"]}
+        return {
+            channel: {
+                key: {**each, "told_at": _moment(each["told_at"])}
+                for key, each in told.items()
+                if each["state"] and each["check"] and each["message"]
+            }
+            for channel, told in found.items()
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipelines.alarms import Message
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.exact import one_line
 from pipelines.settings import Settings
 
 SECONDS = 30
@@ -23,8 +24,8 @@ def is_set(settings: Settings) -> bool:
 
 def send(settings: Settings, message: Message) -> None:
     """Send it as plain text. A password goes over an encrypted connection, or not at all; it is never shown."""
-    mail = EmailMessage()
-    mail["To"], mail["From"], mail["Subject"] = settings.mail_to, settings.mail_from, message.subject
+    mail = EmailMessage()  # its policy refuses what would break a header
+    mail["To"], mail["From"], mail["Subject"] = settings.mail_to, settings.mail_from, one_line(message.subject, 200)
     mail.set_content(message.text)
     try:
         if settings.mail_server == "sendmail":
@@ -62,4 +63,5 @@ def _by_smtp(mail: EmailMessage, address: str) -> None:
             if not is_encrypted:
                 raise smtplib.SMTPNotSupportedError("no encryption")
             server.login(unquote(parts.username), unquote(parts.password or ""))
-        server.send_message(mail)
+        if server.send_message(mail):
+            raise smtplib.SMTPException("one of several was refused")

@@ -21,15 +21,16 @@ def send(settings: Settings, message: Message) -> None:
     The address, which may hold a secret, is never shown.
     """
     try:
-        answer = requests.post(
+        with requests.post(
             str(settings.webhook_url),
             data=encode(message.facts).encode(),
             headers={"Content-Type": "application/json"},
             timeout=SECONDS,
             allow_redirects=False,
-        )
-        refused = f"it answered {answer.status_code}" if not 200 <= answer.status_code < 300 else None
-    except requests.RequestException as problem:
+            stream=True,  # what it answers beside its status may never end
+        ) as answer:
+            refused = f"it answered {answer.status_code}" if not 200 <= answer.status_code < 300 else None
+    except (requests.RequestException, ValueError) as problem:
         refused = type(problem).__name__
     if refused:
         raise ApiframeWarehouseError(f"the webhook did not take the message ({refused}): see checks.webhook_url")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pipelines.checks import Asked, State
-from pipelines.wording import exact, number
+from pipelines.wording import exact, money
 
 WARN_AT = Decimal("0.8")  # of the month's budget
 LEAST_DAYS = 3  # whole ones, before their pace says anything
@@ -23,10 +24,12 @@ class Month(NamedTuple):
 
     def told(self, spent: Decimal, unit: str) -> str:
         """Return what was spent in it, and where that leads."""
-        message = f"{exact(spent)} {unit} spent in {self.first:%Y-%m}"
-        return (
-            f"{message}, {number(float(spent) / self.passed)} by its end at this pace" if self.passed > 0 else message
-        )
+        write = partial(money, currency=unit) if unit != "credits" else exact
+        message = f"{write(spent)}{' credits' if unit == 'credits' else ''} spent in {self.first:%Y-%m}"
+        if self.today.day <= LEAST_DAYS:
+            return message
+        pace = (spent / Decimal(self.passed)).quantize(Decimal(1))
+        return f"{message}, {write(pace)} by its end at this pace"
 
 
 def month(now: datetime, timezone: str) -> Month:

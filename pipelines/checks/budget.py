@@ -35,9 +35,10 @@ def _money(asked: Asked, running: Month, currency: str) -> tuple[Decimal, Decima
         select
             coalesce(sum(case when currency = $currency then cost end), 0),
             coalesce(sum(case when currency = $currency and cost is not null then 0 else credits end), 0)
-        from reports.monthly_spend where month = $first
+        from reports.daily_spend where day between $first and $today
         """,
         currency=currency,
         first=running.first,
+        today=running.today,
     )
     return Decimal(cost), Decimal(unpriced)

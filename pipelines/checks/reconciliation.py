@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from pipelines.checks import Asked, Finding
-from pipelines.wording import counted, exact, label
+from pipelines.wording import clock, counted, exact, label
 
 PLACE = 58
 DAYS = 7  # back to which a loss is told
@@ -25,13 +25,15 @@ def measure(asked: Asked) -> list[Finding]:
     lost = [pair for pair in pairs if pair[0] in ("refund missing", "charge without a job") and pair[1] > most]
     if not lost:
         told = "the account lost nothing beyond its jobs" if not most else f"no loss above {exact(most)} credits"
+        told = "no loss is proven" if untold else told
         message = f"{told}, in {counted(len(pairs), 'pair')} of readings of {DAYS} days{doubt}"
         return [Finding("reconciliation", "ok", Decimal(0) if len(pairs) > untold else None, most, message)]
+    zone = asked.settings.timezone
     verdict, most_lost, closed_at, jobs = lost[0]
     named = f" ({label(jobs, 120)})" if jobs else ""
     all_lost = exact(sum(loss for _, loss, *_ in lost))
     message = (
         f"{all_lost} credits are gone beyond what jobs cost, in {counted(len(lost), 'pair')} of readings of {DAYS} "
-        f"days: {verdict}, {exact(most_lost)} credits before {closed_at:%Y-%m-%d %H:%M}{named}{doubt}"
+        f"days: {verdict}, {exact(most_lost)} credits before {clock(closed_at, zone)} ({zone}){named}{doubt}"
     )
     return [Finding("reconciliation", "breached", most_lost, most, message)]

@@ -183,7 +183,9 @@ class DeltaStore(_Lake):
             raise ApiframeWarehouseError(f"{self.place}: {_reason(problem)}") from None
 
     def _database(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+        connection = duckdb.connect(
+            config={"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
+        )
         connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
         for table in KNOWN.values():
             self._show(connection, table)

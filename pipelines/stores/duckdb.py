@@ -28,7 +28,11 @@ from pipelines.warehouse import Warehouse
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
 LOAD_MEMORY = "250MB"
-NO_EXTENSIONS: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+NO_EXTENSIONS: dict[str, Any] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",  # a view that is missing is no variable of whoever asks
+}
 #: How files are written: as DuckDB 1.2 did, since readers bring a DuckDB of their own and 1.3 to 2.x all read this.
 STORAGE, STORAGE_NUMBER = "v1.2.0", 65
 HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
@@ -192,10 +196,11 @@ class DuckDBStore(SqlStore):
         rewritten.unlink(missing_ok=True)
         with _disk_errors(rewritten), contextlib.closing(self._open_load_file()) as connection:
             connection.execute("drop schema if exists reports cascade")  # made again when this sync ends
-            connection.execute(f"attach {literal(str(rewritten))} as rewritten (storage_version '{STORAGE}')")
-            connection.execute(f'copy from database "{_catalog(connection)}" to rewritten')
-            connection.execute("checkpoint rewritten")
-            connection.execute("detach rewritten")
+            catalog = _catalog(connection)
+            connection.execute(f"attach {literal(str(rewritten))} as \"{catalog} anew\" (storage_version '{STORAGE}')")
+            connection.execute(f'copy from database "{catalog}" to "{catalog} anew"')
+            connection.execute(f'checkpoint "{catalog} anew"')
+            connection.execute(f'detach "{catalog} anew"')
         rewritten.chmod(0o600)
         rewritten.replace(self.load_file)
 

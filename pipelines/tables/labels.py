@@ -7,6 +7,7 @@ are no rows: they are part of the view (`reports.label_rules`).
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def read_labels(settings: Settings) -> list[Label]:
     """Return one row a job and label, none where there is no file. Raises ConfigurationError with file and line."""
     file = settings.project / ".dlt" / "labels.csv"
     if settings.labels_from is None:
-        return decided(file, read_lines(file, HEADER, MOST_LINES)) if file.exists() else []
+        return decided(file, read_lines(file, HEADER, MOST_LINES)) if os.path.lexists(file) else []
     if file.exists():
         raise ConfigurationError(f"labels are given twice, by {file} and by reports.labels_from: keep one of them")
     other = settings.project / settings.labels_from

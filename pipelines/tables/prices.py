@@ -5,6 +5,7 @@ The file is read at every sync, and checked before anything else is.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -57,7 +58,7 @@ def read_prices(file: Path) -> list[Price]:
     The price of a pack is paid / credits, rounded to ten digits behind the point, half to even. Raises
     ConfigurationError with file and line.
     """
-    return sorted(_prices(file)) if file.exists() else []
+    return sorted(_prices(file)) if os.path.lexists(file) else []
 
 
 def _prices(file: Path) -> Iterator[Price]:

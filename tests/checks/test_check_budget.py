@@ -39,10 +39,10 @@ def priced(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
 
     def months(*models: tuple[str | None, str | None, str]) -> None:
         warehouse.execute(
-            "create or replace table apiframe.spent (month date, cost decimal(38, 12), currency varchar, "
-            "credits decimal(38, 4)); create or replace view reports.monthly_spend as from apiframe.spent"
+            "create or replace table apiframe.spent (day date, cost decimal(38, 12), currency varchar, "
+            "credits decimal(38, 4)); create or replace view reports.daily_spend as from apiframe.spent"
         )
-        warehouse.executemany("insert into apiframe.spent values (date '2024-04-01', ?, ?, ?)", models)
+        warehouse.executemany("insert into apiframe.spent values (date '2024-04-05', ?, ?, ?)", models)
 
     return months
 
@@ -85,6 +85,6 @@ def test_views_of_another_version_leave_the_other_checks(
     warehouse: duckdb.DuckDBPyConnection, check: Make, synced: Make
 ) -> None:
     synced()
-    warehouse.execute("create or replace view reports.monthly_spend as select 1 as credits")
+    warehouse.execute("create or replace view reports.daily_spend as select 1 as credits")
     states = {name: check(name, monthly_budget="100 USD").state for name in CHECKS}
     assert states == dict.fromkeys(CHECKS, "ok") | {"budget": "unmeasured"}
