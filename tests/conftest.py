@@ -13,7 +13,7 @@ from pipelines import settings
 from pipelines.apiframe import clock, reading
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
-from pipelines.stores import connect
+from pipelines.stores import connect, names
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -81,7 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marked or not (everywhere or there):
         return
     gaps = {name for gap in metafunc.definition.iter_markers("gap") for name in gap.args}
-    others = [pytest.param(name, marks=pytest.mark.destinations) for name in ("postgres", "delta") if name not in gaps]
+    others = [pytest.param(name, marks=pytest.mark.destinations) for name in names() if name not in {"duckdb", *gaps}]
     metafunc.parametrize("destination", ["duckdb", *others] if everywhere else others, indirect=True)
 
 

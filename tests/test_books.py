@@ -3,7 +3,6 @@
 At the end a few random accounts; `python tests/books.py` plays hundreds, and replays a seed.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -214,10 +213,10 @@ def test_jobs_around_a_reading_count_on_the_side_on_which_both_pairs_add_up(book
     assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 7)]
 
 
-def test_a_job_of_the_second_of_the_first_reading_may_have_come_after_it(books: Books) -> None:
+def test_a_job_of_the_second_of_the_first_reading_may_have_come_after_it_and_nothing_before_tells(books: Books) -> None:
     books.job("after", 0.5 / 3600, 7)
     books.readings(100, 93, 93)
-    assert books.told("verdict, residual, moved") == [("balances", 0, -7), ("balances", 0, 0)]
+    assert books.told("verdict, residual, moved") == [("cannot tell", 0, -7), ("balances", 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -281,9 +280,9 @@ def test_the_books_of_an_account_balance_until_a_refund_is_lost(settings_for: Ma
     assert (told["verdict"], told["pairs"], told["pairs_off"], float(told["residual"])) == ("balances", 5, 2, 987.5)
 
 
-@pytest.mark.parametrize("kind", KINDS * 2)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_verdict_on_a_random_account_is_wrong(kind: str) -> None:
-    seed = random.SystemRandom().randrange(10**6)  # others at each run
+    seed = 7000 + KINDS.index(kind)  # the script plays others
     _, pairs = play(seed, kind)
     assert pairs
     told = [str(pair) for pair in Figures().add(kind, pairs)]

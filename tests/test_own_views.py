@@ -101,7 +101,7 @@ def test_a_users_view_is_published_described_changed_and_dropped_with_its_file(h
             "mine",
             GOOD.replace("count(*)", "{local_dya(created_at)}"),
             8,
-            "there is no macro local_dya; there are double",
+            "there is no macro local_dya; there are cost",
         ),
         ("mine", GOOD.replace("count(*)", "{seconds(created_at)}"), 8, "missing a required argument"),
         ("mine", GOOD.replace("count(*)", "{double(count(*)"), 8, "not closed"),

@@ -528,22 +528,6 @@ back as (
     select place + 1 from returned
 ),
 
-unsettled as (
-    select suspects.place, suspects.gap
-    from suspects
-    inner join chains on suspects.place = chains.place
-    left join settled on chains.run = settled.run
-    left join back on suspects.place = back.place
-    where settled.run is null and back.place is null
-),
-
--- Pairs that add up beside one that does not, with jobs around the reading between both: two faults may cancel out.
-near_off as (
-    select place - 1 as place from unsettled where place in (select reading from loose)
-    union
-    select place + 1 from unsettled where place + 1 in (select reading from loose)
-),
-
 -- A plan's renewal may take what was left: then some balance of the pair was what plans give, a multiple of 500.
 levels as (
     select
@@ -617,7 +601,6 @@ judged as (
         case
             when pairs.has_other_account then 'account'
             when lost.jobs > 0 then 'late'
-            when pairs.gap = 0 and near_off.place is not null then 'edge'
             when pairs.gap = 0 or settled.is_first = 0 or found.place is not null or back.place is not null then 'none'
             when pairs.jobs_cost_unknown > 0 or pairs.unknown > 0 then 'cost'
             when pairs.is_clock_unsure then 'clock'
@@ -628,7 +611,7 @@ judged as (
             when
                 pairs.gap > 0 and pairs.gap_before <> 0
                 and (vague_before.place is not null or pairs.gap <= pairs.tolerance + most.credits) then 'edge'
-            when pairs.gap < 0 and pairs.gap_before <> 0 and opening.reading is not null then 'edge'
+            when pairs.gap < 0 and coalesce(pairs.gap_before, 1) <> 0 and opening.reading is not null then 'edge'
             when pairs.gap < 0 and pairs.gap_after <> 0 and closing.reading is not null then 'edge'
             when pairs.scope = 'user' and pairs.gap > 0 then 'colleague, more'
             when pairs.scope = 'user' and fits.is_seen = 1 then 'colleague, refund'
@@ -652,7 +635,6 @@ judged as (
     cross join dearest
     left join chains on pairs.place = chains.place
     left join settled on chains.run = settled.run
-    left join near_off on pairs.place = near_off.place
     left join doubts on pairs.place = doubts.place
     left join disturbed on pairs.place = disturbed.place
     left join fits on pairs.place = fits.place
@@ -667,6 +649,20 @@ judged as (
     left join due_fits on pairs.place = due_fits.place
     left join (select distinct place from found) as found on pairs.place = found.place
     left join lost on pairs.place = lost.place
+),
+
+-- Beside a pair that is off for jobs around a reading, two faults may cancel out.
+told as (
+    select
+        judged.*,
+        case
+            when reason = 'none' and gap = 0 and (
+                lag(reason) over (order by place) = 'edge' and place in (select reading from loose)
+                or lead(reason) over (order by place) = 'edge' and place + 1 in (select reading from loose)
+            ) then 'edge'
+            else reason
+        end as verdict_reason
+    from judged
 )
 
 select
@@ -687,16 +683,16 @@ select
     tolerance,
     jobs_cost_unknown,
     refunds_due,
-    case reason
+    case verdict_reason
         when 'none' then 'balances'
         when 'top-up' then 'top-up'
         when 'refund' then 'refund missing'
         when 'charge' then 'charge without a job'
         else 'cannot tell'
     end as verdict,
-    case when reason <> 'top-up' then 0 when gap > other_refunds then gap - other_refunds else gap end as top_up_at_least,
-    case when reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs end as refund_jobs,
-    case reason
+    case when verdict_reason <> 'top-up' then 0 when gap > other_refunds then gap - other_refunds else gap end as top_up_at_least,
+    case when verdict_reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs end as refund_jobs,
+    case verdict_reason
         when 'account' then 'the two readings are of different accounts'
         when 'late' then 'a full sync saw credits given back long before, and no pair shows when they came'
         when 'cost' then 'the cost of some jobs is unknown'
@@ -719,5 +715,5 @@ select
         when 'more' then 'more is gone than any job ever cost: credits expired, or more was taken than jobs cost'
         when 'charge' then 'more was taken than jobs cost: one was charged twice, or there was none'
     end as why
-from judged
+from told
 order by closed_at desc
