@@ -170,7 +170,7 @@ def test_a_file_that_no_sync_can_hold_or_read_is_refused(
         sync(chosen)
     file.unlink()
     file.mkdir()
-    with pytest.raises(ConfigurationError, match=r"cannot read .*labels\.csv: Is a directory"):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*labels\.csv: it is no file"):
         sync(chosen)
     assert api.count() == 0
 

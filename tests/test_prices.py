@@ -115,7 +115,7 @@ def test_a_bad_line_is_refused_by_file_and_line(file: Path, text: str, line: int
 
 def test_a_folder_in_its_place_is_refused_by_name(file: Path) -> None:
     file.mkdir()
-    with pytest.raises(ConfigurationError, match=r"cannot read .*prices\.csv: Is a directory"):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*prices\.csv: it is no file"):
         read_prices(file)
 
 
