@@ -17,7 +17,9 @@
 with readings as (
     select
         *,
-        credits - lag(credits) over (partition by account, credits is null order by read_at) as change,
+        cast(
+            credits - lag(credits) over (partition by account, credits is null order by read_at) as decimal(18, 4)
+        ) as change,
         lag(read_at) over (partition by account, credits is null order by read_at) as before_at,
         row_number() over (partition by credits is null order by read_at desc) as latest
     from apiframe.balances

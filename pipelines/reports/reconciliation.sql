@@ -673,7 +673,7 @@ select
     plan,
     opening_credits,
     closing_credits,
-    closing_credits - opening_credits as change,
+    cast(closing_credits - opening_credits as decimal(18, 4)) as change,
     jobs,
     charged,
     given_back,

@@ -51,7 +51,7 @@ def forget_the_account(chosen: Settings) -> None:
     store: Any = store_for(chosen)
     if chosen.destination == "postgres":
         with store.lock(10), store.open():
-            store.query("alter table apiframe.sync_runs drop column user_id, drop column team_id")
+            store.query("alter table apiframe.sync_runs drop column user_id cascade, drop column team_id cascade")
         return
     location = store.location("sync_runs")
     rows = DeltaTable(location).to_pyarrow_table().drop_columns(["user_id", "team_id"])

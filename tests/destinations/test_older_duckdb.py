@@ -51,6 +51,8 @@ def test_an_older_duckdb_reads_the_same(settings_for: Callable[..., Settings], v
         sync(chosen)  # merged and compared, not only appended
     columns = {f"apiframe.{name}": list(table.types) for name, table in tables().items()}
     columns |= {f"reports.{view.name}": [name for name in view.columns if name not in MOVING] for view in read_views()}
+    if version == "1.3":  # writes out each use of a step, and plans for minutes
+        del columns["reports.reconciliation"]
     queries = [f"select {', '.join(names)} from {place}" for place, names in columns.items()]
     wanted = read_by("2.", "", chosen.path, queries)
     assert wanted.count("\n") == len(queries)
