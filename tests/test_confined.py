@@ -116,6 +116,14 @@ def as_toml(chosen: dict[tuple[str, ...], Any]) -> str:
     return "\n".join(lines)
 
 
+def hostile_environment(patch: pytest.MonkeyPatch) -> None:
+    for name, value in as_variables(hostile(0)).items():
+        patch.setenv(name, value)
+    patch.setenv("DLT_INTERVAL_START", "2026-01-01")
+    patch.setenv("DLT_INTERVAL_END", "2026-01-02")
+    patch.setenv("DLT_ALLOW_EXTERNAL_SCHEDULERS", "true")
+
+
 @contextlib.contextmanager
 def dlt_configured_here(project: Path, home: Path) -> Iterator[None]:
     """dlt reads its configuration as it would in a process that begins here; root's home is another for it."""
@@ -178,14 +186,12 @@ def test_no_setting_of_dlt_changes_what_a_sync_leaves(
     """A value of each setting in the environment, the next one in the project's file, one more in the home folder's."""
     quiet, home = two_syncs("quiet"), Path(os.environ["HOME"])
     assert len(quiet["jobs"]) == 170
+    # dlt configures what was there before anew when it gets it back: outside the patch, or it reads the hostile values
+    with dlt_configured_here(isolated, home), monkeypatch.context() as patch:
+        hostile_environment(patch)
+        assert two_syncs("environment") == quiet
     with monkeypatch.context() as patch:
-        for name, value in as_variables(hostile(0)).items():
-            patch.setenv(name, value)
-        patch.setenv("DLT_INTERVAL_START", "2026-01-01")
-        patch.setenv("DLT_INTERVAL_END", "2026-01-02")
-        patch.setenv("DLT_ALLOW_EXTERNAL_SCHEDULERS", "true")
-        with dlt_configured_here(isolated, home):
-            assert two_syncs("environment") == quiet
+        hostile_environment(patch)
         assert two_syncs("first use of dlt") == quiet
     for turn, folder in enumerate((isolated, home), start=1):
         file = folder / ".dlt" / "config.toml"
