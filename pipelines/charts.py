@@ -6,21 +6,25 @@ what it makes follows the page between light and dark.
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import pandas as pd
 
+from pipelines.palette import BLUE, GREY
 from pipelines.runway import Left
 from pipelines.wording import labels
 
-# Each has a contrast of 3:1 or more on white and on the dark page.
-COLOURS = ["#3b7dbf", "#cf6d17", "#3d9147", "#9564b5", "#24918b", "#9c6b4a", "#b8577f"]
-GREY, BLUE, RED = "#7d858f", COLOURS[0], "#cf4d52"
 OTHERS = "all others"
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
+MOST_STACKED = 8  # models in a bar
+#: Names that Vega cannot draw, since it looks them up in plain objects: Object.prototype has them already.
+OF_EVERY_OBJECT = {
+    *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
+    *("valueOf", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"),
+}
 
 Width = int | Literal["container"]  # pixels, or as wide as the page
 Chart = alt.Chart | alt.LayerChart
@@ -64,15 +68,19 @@ def failed_percent(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     return frame[[by, "ended", *FAILED]].assign(**{name: 100 * frame[name] for name in FAILED})
 
 
-def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:
-    """Bars of `value` per `unit`, stacked by model, the largest first; the smallest models are one."""
-    data = frame.assign(model=labels(frame["model"], _length(width)), **{value: frame[value].astype(float).fillna(0)})
+def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], width: Width) -> Chart:
+    """Bars of `value` per `unit`, stacked by model, the largest first; the others are one.
+
+    `colours` has that of each row's model. Of two models with the same one the smaller is among the others.
+    """
+    names = _names(frame["model"], width)
+    data = frame.assign(model=names, **{value: frame[value].astype(float).fillna(0)})
     largest = data.groupby("model")[value].sum().sort_values(ascending=False, kind="stable").index
-    shown = list(largest[: len(COLOURS)])
+    shown = _told_apart(largest, dict(zip(names, colours, strict=True)), MOST_STACKED)
     data["model"] = data["model"].where(data["model"].isin(shown), OTHERS)
     data = data.groupby([unit, "model"])[value].sum().reset_index()
-    domain = [*shown, *([OTHERS] if len(largest) > len(shown) else [])]
-    data["rank"] = data["model"].map(domain.index)
+    scale = shown | ({OTHERS: GREY} if len(largest) > len(shown) else {})
+    data["rank"] = data["model"].map(list(scale).index)
     data = _with_ends(data, unit)
     chart = (
         alt.Chart(data)
@@ -84,8 +92,8 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:
             color=alt.Color(
                 "model:N",
                 title=None,
-                scale=alt.Scale(domain=domain, range=[*COLOURS[: len(shown)], GREY]),
-                legend=alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0, columnPadding=24),
+                scale=alt.Scale(domain=list(scale), range=list(scale.values())),
+                legend=_legend(width),
             ),
             order="rank:Q",
             tooltip=[_start(unit), "model:N", alt.Tooltip(f"sum({value}):Q", title=value, format=",~r")],
@@ -109,13 +117,14 @@ def over_time(
     return _fit(intervals + line, width, 240)
 
 
-def spans(data: pd.DataFrame, span: Span, title: str, colour: str, tips: Iterable[Tip], width: Width) -> Chart:
-    """A figure of each model with its interval, in the order of the frame."""
-    base = _by_name(data, "model", tips, width)
-    intervals = base.mark_rule(strokeWidth=6, opacity=0.45, color=colour, strokeCap="round").encode(
+def spans(data: pd.DataFrame, span: Span, title: str, colours: list[str], tips: Iterable[Tip], width: Width) -> Chart:
+    """A figure of each model with its interval, in the order of the frame; `colours` has that of each."""
+    base = _by_name(data.assign(colour=colours), "model", tips, width)
+    base = base.encode(color=alt.Color("colour:N", scale=None))
+    intervals = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round").encode(
         x=alt.X(f"{span.low}:Q", title=title, axis=_figures(width)), x2=f"{span.high}:Q"
     )
-    points = base.mark_point(filled=True, size=70, color=colour, opacity=1).encode(
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X(f"{span.at}:Q", title=title, scale=alt.Scale(zero=True))
     )
     return _fit(intervals + points, width, 40 + 26 * len(data))
@@ -160,7 +169,6 @@ def picture(chart: Chart, name: str) -> Picture:
     """
     muted, line = "var(--muted,#57606a)", "var(--line,#d8dee4)"
     themed = chart.configure(
-        background="transparent",
         aria=False,
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
@@ -181,8 +189,26 @@ def picture(chart: Chart, name: str) -> Picture:
     return Picture(attributes, content)
 
 
+def _names(values: Iterable[Any], width: Width) -> list[str]:
+    """Label names so that they fit, and so that Vega can draw them."""
+    return [f"{name}\u200b" if name in OF_EVERY_OBJECT else name for name in labels(values, _length(width))]
+
+
+def _told_apart(names: Iterable[str], colours: Mapping[str, str], most: int) -> dict[str, str]:
+    """Return the first so many names of which no two have the same colour, with their colours."""
+    shown: dict[str, str] = {}
+    for name in names:
+        if len(shown) < most and colours[name] not in shown.values():
+            shown[name] = colours[name]
+    return shown
+
+
+def _legend(width: Width) -> alt.Legend:
+    return alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0, columnPadding=24)
+
+
 def _by_name(data: pd.DataFrame, name: str, tips: Iterable[Tip], width: Width) -> alt.Chart:
-    data = data.assign(**{name: labels(data[name], _length(width))})
+    data = data.assign(**{name: _names(data[name], width)})
     # Names are cut already, and Vega would cut an emoji in two, which no SVG can hold.
     axis = alt.Y(f"{name}:N", sort=list(data[name]), title=None, axis=alt.Axis(labelLimit=0))
     return alt.Chart(data).encode(y=axis, tooltip=[f"{name}:N", *_tips(tips)])
@@ -248,5 +274,8 @@ def _fit(chart: Any, width: Width, height: int) -> Chart:
     size = alt.AutoSizeParams(type="fit", contains="padding")
     # The font on the reader's machine may be wider than the one measured here.
     padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
-    fitted: Chart = chart.properties(width=width, height=height, autosize=size, padding=padding)
+    # On the page's colour: in the dark a notebook would give it a panel of another.
+    fitted: Chart = chart.properties(
+        width=width, height=height, autosize=size, padding=padding, background="transparent"
+    )
     return fitted

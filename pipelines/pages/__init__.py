@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ import pandas as pd
 
 from pipelines.charts import Chart, Width
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.palette import GREY, colours
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
 from pipelines.wording import label, labels, missing
@@ -48,6 +49,14 @@ class Asked:
     def names(self, models: Iterable[Any]) -> list[str]:
         """Label models as every table of the page does."""
         return [self._names.get(None if missing(model) else model) or label(model) for model in models]
+
+    @cached_property
+    def _colours(self) -> Mapping[Any, str]:
+        return colours(None if missing(model) else model for model in self.known.appeared)
+
+    def colours(self, models: Iterable[Any]) -> list[str]:
+        """Return the colour of each model, the same on every page; one the warehouse does not know is grey."""
+        return [self._colours.get(None if missing(model) else model, GREY) for model in models]
 
     def since(self, moment: datetime) -> float:
         """Return the seconds that have passed since; none where the clock that gave it is ahead of ours."""

@@ -6,6 +6,7 @@ import pandas as pd
 from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Section
+from pipelines.palette import RED
 from pipelines.wording import number, percent
 
 
@@ -24,7 +25,7 @@ class FailureRateOverTime(Section):
     def chart(self, width: Width) -> Chart:
         unit = self.asked.unit
         data = charts.failed_percent(self.data, unit)
-        return charts.over_time(data, unit, charts.FAILED, "failed (%)", charts.RED, charts.FAILED_TIPS, width)
+        return charts.over_time(data, unit, charts.FAILED, "failed (%)", RED, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
         if self.data.empty:

@@ -21,7 +21,8 @@ class FailureRates(Section):
     def chart(self, width: Width) -> Chart:
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
         data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
-        return charts.spans(data, charts.FAILED, title, charts.RED, charts.FAILED_TIPS, width)
+        colours = self.asked.colours(data["model"])
+        return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
         data = self._ended()

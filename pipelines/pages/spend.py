@@ -18,7 +18,8 @@ class Spend(Section):
     by = ("{unit}", "model")
 
     def chart(self, width: Width) -> Chart:
-        return charts.stacked(self.data, self.asked.unit, "credits", width)
+        colours = self.asked.colours(self.data["model"])
+        return charts.stacked(self.data, self.asked.unit, "credits", colours, width)
 
     def sentence(self) -> str:
         unit = self.asked.unit

@@ -43,7 +43,8 @@ class Turnaround(Section):
             Tip("p95_s", "95 % within (s)", ",.0f"),
         ]
         data, span = data[["model", "jobs", "p50_s", "p95_s"]], Span("p50_s", "p50_s", "p95_s")
-        return charts.spans(data, span, "turnaround (s), median to 95 %", charts.BLUE, tips, width)
+        colours = self.asked.colours(data["model"])
+        return charts.spans(data, span, "turnaround (s), median to 95 %", colours, tips, width)
 
     def sentence(self) -> str:
         if self.data.empty:

@@ -46,12 +46,16 @@ class Period:
 
 @dataclass(frozen=True)
 class Extent:
-    """What there is to choose from; days are those of the views, models the most used first."""
+    """What there is to choose from; days are those of the views, models the most used first.
+
+    `appeared` has the same models by their first job: one that comes is the last.
+    """
 
     oldest: date
     newest: date
     synced: str | None
     models: pd.Series[Any]
+    appeared: pd.Series[Any]
     zones: list[str]
 
 
@@ -111,7 +115,11 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     fresh = frame(
         connection, "select cast(last_sync_at at time zone 'UTC' as varchar) as synced from reports.freshness"
     )
-    models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
+    models = frame(
+        connection,
+        "select model, row_number() over (order by min(created_at), model) as place "
+        "from reports.jobs group by model order by count(*) desc, model",
+    )
     zones = frame(connection, "select name from pg_timezone_names() order by name")
     synced = fresh["synced"][0]
     return Extent(
@@ -119,6 +127,7 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
         bounds["newest"],
         synced[:16] if isinstance(synced, str) else None,
         models["model"],
+        models.sort_values("place")["model"],
         zones["name"].tolist(),
     )
 
