@@ -13,13 +13,16 @@ from typing import Any, Literal, NamedTuple
 import altair as alt
 import pandas as pd
 
-from pipelines.palette import BLUE, GREY
+from pipelines.palette import BLUE, GREY, RED
 from pipelines.runway import Left
 from pipelines.wording import labels
 
 OTHERS = "all others"
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
 MOST_STACKED = 8  # models in a bar
+MOST_LINES = 4  # models of which each has two
+STEPS = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}
+DAYS = {"day": 1, "week": 7, "month": 30.44}
 #: Names that Vega cannot draw, since it looks them up in plain objects: Object.prototype has them already.
 OF_EVERY_OBJECT = {
     *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
@@ -86,7 +89,7 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], 
         alt.Chart(data)
         .mark_bar()
         .encode(
-            x=_time_axis(unit, width, data),
+            x=_time_axis(unit, width, data, "start"),
             x2="end:T",
             y=alt.Y(f"sum({value}):Q", title=f"{value} per {unit}", axis=alt.Axis(format=",~r")),
             color=alt.Color(
@@ -105,10 +108,10 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], 
 def over_time(
     frame: pd.DataFrame, unit: str, span: Span, title: str, colour: str, tips: Iterable[Tip], width: Width
 ) -> Chart:
-    """A line of a figure per `unit`, each with its interval as a pale bar."""
+    """A line of a figure per `unit`, each with its interval as a thin bar."""
     data = _with_ends(frame, unit)
-    base = alt.Chart(data).encode(x=_time_axis(unit, width, data), tooltip=[_start(unit), *_tips(tips)])
-    intervals = base.mark_rule(strokeWidth=4, opacity=0.35, color=colour).encode(
+    base = alt.Chart(data).encode(x=_time_axis(unit, width, data, "middle"), tooltip=[_start(unit), *_tips(tips)])
+    intervals = base.mark_rule(strokeWidth=1, color=colour).encode(
         y=alt.Y(f"{span.low}:Q", title=title), y2=f"{span.high}:Q"
     )
     line = base.mark_line(color=colour, point=alt.OverlayMarkDef(color=colour, size=25)).encode(
@@ -121,7 +124,7 @@ def spans(data: pd.DataFrame, span: Span, title: str, colours: list[str], tips: 
     """A figure of each model with its interval, in the order of the frame; `colours` has that of each."""
     base = _by_name(data.assign(colour=colours), "model", tips, width)
     base = base.encode(color=alt.Color("colour:N", scale=None))
-    intervals = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round").encode(
+    intervals = base.mark_rule(strokeWidth=2, strokeCap="round").encode(
         x=alt.X(f"{span.low}:Q", title=title, axis=_figures(width)), x2=f"{span.high}:Q"
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
@@ -136,30 +139,59 @@ def bars(data: pd.DataFrame, name: str, value: str, title: str, tips: Iterable[T
     return _fit(base.mark_bar(color=BLUE), width, 40 + 26 * len(data))
 
 
-def ahead(known: list[tuple[datetime, float]], coming: Iterable[Left], width: Width) -> Chart:
-    """A line of what was left up to now, then, dashed, what is expected to be, with its range as a pale band.
+def ahead(
+    known: list[tuple[datetime, float]], coming: Iterable[Left], title: str, width: Width, limit: float | None = None
+) -> Chart:
+    """A line of what was counted up to now, then, dashed, what is expected, with its range as a pale band.
 
-    Times are those of the reader's clock.
+    Times are those of the reader's clock. `limit` is a line across, which is not to be crossed.
     """
-    now, left = known[-1]
+    now, last = known[-1]
     days = [(datetime.combine(day.day + timedelta(days=1), time.min), *day[1:]) for day in coming]
-    path = pd.DataFrame([(now, left, left, left), *days], columns=["at", "low", "left", "high"])
-    path[["low", "left", "high"]] = path[["low", "left", "high"]].clip(lower=0)
+    path = pd.DataFrame([(now, last, last, last), *days], columns=["at", "low", "figure", "high"])
+    path[["low", "figure", "high"]] = path[["low", "figure", "high"]].clip(lower=0)
     line, path = (
         frame.assign(at=[f"{at.replace(tzinfo=None).isoformat()}Z" for at in frame["at"]])
-        for frame in (pd.DataFrame(known, columns=["at", "left"]), path)
+        for frame in (pd.DataFrame(known, columns=["at", "figure"]), path)
     )
     axis = alt.Axis(format="%-d %b", tickCount=4 if _narrow(width) else 10, labelOverlap=True, grid=False)
     x = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
-    y = alt.Y("left:Q", title="credits left", axis=alt.Axis(format=",~r"))
+    y = alt.Y("figure:Q", title=title, axis=alt.Axis(format=",~r"))
     tips = [
         alt.Tooltip("at:T", title="at", format="%Y-%m-%d %H:%M", timeUnit="utcyearmonthdatehoursminutes"),
-        alt.Tooltip("left:Q", title="credits left", format=",.0f"),
+        alt.Tooltip("figure:Q", title=title, format=",.0f"),
     ]
     band = alt.Chart(path).mark_area(color=BLUE, opacity=0.2).encode(x=x, y="low:Q", y2="high:Q")
     expected = alt.Chart(path).mark_line(color=BLUE, strokeDash=[5, 4]).encode(x=x, y=y, tooltip=tips)
     read = alt.Chart(line).mark_line(color=BLUE, interpolate="step-after").encode(x=x, y=y, tooltip=tips)
-    return _fit(alt.layer(band, expected, read), width, 240)
+    layers = [band, expected, read]
+    if limit is not None:
+        across = alt.Chart(pd.DataFrame({"figure": [limit]}))
+        layers.append(across.mark_rule(color=RED, strokeWidth=2).encode(y="figure:Q"))
+    return _fit(alt.layer(*layers), width, 240)
+
+
+def lines(
+    frame: pd.DataFrame, unit: str, title: str, colours: Sequence[str], tips: Iterable[Tip], width: Width
+) -> Chart:
+    """Lines of `figure` per `unit`, each model's in its colour; what is `usual` of it is whole, the rest dashed.
+
+    `colours` has that of each row's model. Of two models with the same one the one that comes first is shown.
+    """
+    names = _names(frame["model"], width)
+    shown = _told_apart(dict.fromkeys(names), dict(zip(names, colours, strict=True)), MOST_LINES)
+    data = _with_ends(frame.assign(model=names)[[name in shown for name in names]], unit)
+    scale = alt.Scale(domain=list(shown), range=list(shown.values()))
+    base = alt.Chart(data).encode(
+        x=_time_axis(unit, width, data, "middle"),
+        y=alt.Y("figure:Q", title=title, axis=alt.Axis(format=",~r"), scale=alt.Scale(zero=True)),
+        color=alt.Color("model:N", title=None, scale=scale, legend=_legend(width)),
+        detail="usual:N",
+        tooltip=[_start(unit), "model:N", *_tips(tips)],
+    )
+    whole = base.transform_filter("datum.usual").mark_line(point=alt.OverlayMarkDef(size=25))
+    dashed = base.transform_filter("!datum.usual").mark_line(strokeDash=[5, 4])
+    return _fit(whole + dashed, width, 260)
 
 
 def picture(chart: Chart, name: str) -> Picture:
@@ -168,20 +200,20 @@ def picture(chart: Chart, name: str) -> Picture:
     Colours of text and lines are the page's variables --fg, --muted and --line.
     """
     muted, line = "var(--muted,#57606a)", "var(--line,#d8dee4)"
-    themed = chart.configure(
-        aria=False,
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(
-            labelColor=muted,
-            titleColor=muted,
-            titleFontWeight="normal",
-            titlePadding=12,
-            gridColor=line,
-            domainColor=line,
-            tickColor=line,
-        ),
-        legend=alt.LegendConfig(labelColor="var(--fg,#1f2328)", symbolType="square"),
-    )
+    themed = chart.copy()
+    themed.config.aria = False
+    themed.config.view = alt.ViewConfig(stroke=None)
+    for name, value in {
+        "labelColor": muted,
+        "titleColor": muted,
+        "titleFontWeight": "normal",
+        "titlePadding": 12,
+        "gridColor": line,
+        "domainColor": line,
+        "tickColor": line,
+    }.items():
+        themed.config.axis[name] = value
+    themed.config.legend.labelColor = "var(--fg,#1f2328)"
     target = io.StringIO()
     themed.save(target, format="svg")
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", target.getvalue())
@@ -228,34 +260,48 @@ def _start(unit: str) -> alt.Tooltip:
 
 
 def _with_ends(data: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Add start and end of each unit, as dates; the end leaves a gap to the next bar."""
+    """Add start, middle and end of each unit's bar; the end leaves a gap to the next one."""
     start = pd.to_datetime(data[unit])
-    step = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[unit]
-    end = start + step
+    ends = start + (start + STEPS[unit] - start) * 0.9
     return data.drop(columns=unit).assign(
         start=data[unit].map(str),
-        end=(end - (end - start) * 0.1).map(lambda end: f"{end.isoformat()}Z"),
+        middle=(start + (ends - start) / 2).map(lambda middle: f"{middle.isoformat()}Z"),
+        end=ends.map(lambda end: f"{end.isoformat()}Z"),
     )
 
 
-def _time_axis(unit: str, width: Width, data: pd.DataFrame) -> alt.X:
-    starts, most = data["start"].unique(), 4 if _narrow(width) else 10
-    few = len(starts) <= most  # Vega would label hours between them with the same day
+def _time_axis(unit: str, width: Width, data: pd.DataFrame, at: str) -> alt.X:
+    """An axis with a mark under the middle of every so many bars, which says when the bar begins."""
+    middles, most = sorted(data["middle"].unique()), 4 if _narrow(width) else 8
+    form = "%b %Y" if unit == "month" else "%-d %b"
+    starts = {middle: start for start, middle in zip(data["start"], data["middle"], strict=True)}
+    marks = {_milliseconds(middle): f"{starts[middle]}T00Z" for middle in _every(middles, unit, most)}
+    named = [f"datum.value === {mark} ? {_milliseconds(start)} : " for mark, start in marks.items()]
     return alt.X(
-        "start:T",
+        f"{at}:T",
         title=None,
         scale=alt.Scale(type="utc"),
         axis=alt.Axis(
-            format="%b %Y" if unit == "month" else "%-d %b",
-            **(
-                {"values": [1000 * datetime.fromisoformat(f"{start}T00Z").timestamp() for start in starts]}
-                if few
-                else {"tickCount": most}
-            ),
+            values=list(marks),
+            labelExpr=f"utcFormat({''.join(named)}datum.value, '{form}')",
             labelOverlap=True,
             grid=False,
         ),
     )
+
+
+def _every(middles: list[str], unit: str, most: int) -> list[str]:
+    """Return the newest, and as many before it as there is room for, at equal distances in time."""
+    if not middles:
+        return []
+    last = pd.Timestamp(middles[-1])
+    ago = {middle: round((last - pd.Timestamp(middle)) / pd.Timedelta(days=DAYS[unit])) for middle in middles}
+    step = -(-(max(ago.values()) + 1) // most)
+    return [middle for middle in middles if ago[middle] % step == 0]
+
+
+def _milliseconds(moment: str) -> int:
+    return round(1000 * datetime.fromisoformat(moment).timestamp())
 
 
 def _figures(width: Width) -> alt.Axis:
@@ -278,4 +324,8 @@ def _fit(chart: Any, width: Width, height: int) -> Chart:
     fitted: Chart = chart.properties(
         width=width, height=height, autosize=size, padding=padding, background="transparent"
     )
-    return fitted
+    font = 12 if _narrow(width) else 15  # a page of 700 pixels shows 15 of a wide chart as 11
+    configured: Chart = fitted.configure_axis(labelFontSize=font, titleFontSize=font).configure_legend(
+        labelFontSize=font, symbolType="square"
+    )
+    return configured

@@ -286,9 +286,9 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     target = Path(output) if output else chosen.path.with_name("report.html")
     with contextlib.closing(connect(chosen)) as connection:
         if output == "-":
-            click.echo(made(connection, first_day, last_day, chosen.timezone, now)[0], nl=False)
+            click.echo(made(connection, first_day, last_day, chosen.timezone, now, chosen.budget)[0], nl=False)
             return
-        headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
+        headline = write_report(connection, target, first_day, last_day, chosen.timezone, now, chosen.budget)
     if as_json:
         _print_json({"path": str(target), **headline})
     else:

@@ -71,7 +71,8 @@ class Notebook:
     def answers(self, days: tuple[date, date], zone: str, models: list[str], unit: str) -> dict[str, Section]:
         """Ask the questions of the page, as the filters say; return the answers by name of their section."""
         period = Period(*days, zone, tuple(models) or None)
-        asked = Asked(period, period.unit() if unit == AUTOMATIC else unit, datetime.now(UTC), self.known)
+        unit = period.unit() if unit == AUTOMATIC else unit
+        asked = Asked(period, unit, datetime.now(UTC), self.known, self.configured.budget)
         with stores.connect(self.configured) as connection:
             if not asked.summary(connection).iloc[0]["jobs"]:
                 raise mo.MarimoStopError(mo.md("**No job was created in this period.** Choose other days or models."))

@@ -22,24 +22,35 @@ from pipelines.errors import ApiframeWarehouseError
 from pipelines.palette import GREY, colours
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
+from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import label, labels, missing
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`."""
+    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`.
+
+    `budget` is that of a calendar month.
+    """
 
     period: Period
     unit: str
     now: datetime
     known: Extent
+    budget: Budget = NO_BUDGET
     _counted: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
 
     def summary(self, connection: duckdb.DuckDBPyConnection, *by: str) -> pd.DataFrame:
         """Return `queries.summary` of the period; sections that ask for the same share it."""
-        if by not in self._counted:
-            self._counted[by] = queries.summary(connection, self.period, *by)
+        for needed in (by, ()):
+            if needed not in self._counted:
+                self._counted[needed] = queries.summary(connection, self.period, *needed)
         return self._counted[by]
+
+    @property
+    def total(self) -> pd.Series[Any]:
+        """The summary of the whole period, where any was asked for."""
+        return self._counted[()].iloc[0]
 
     @cached_property
     def _names(self) -> dict[Any, str]:
@@ -84,10 +95,15 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under a caption; words are labelled already, a page only escapes them."""
+    """Rows under a caption; words are labelled already, a page only escapes them.
+
+    `total` has a value for each column, None where none is to be seen: a last row of the report.
+    """
 
     caption: str
     columns: list[Column]
+    total: tuple[Any, ...] = ()
+    most: int = 25  # rows in the report; the rest is summed up in a line under it
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return its rows of values."""

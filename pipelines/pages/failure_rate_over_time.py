@@ -41,4 +41,4 @@ class FailureRateOverTime(Section):
                 f"{percent(worst['failure_rate'])} of {number(worst['ended'])} ended jobs, against "
                 f"{percent(rate)} over the whole period."
             )
-        return found + " The pale bars are 95 % intervals: few jobs, long bar."
+        return found + " The thin bars are 95 % intervals: few jobs, long bar."

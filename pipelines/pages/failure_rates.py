@@ -43,6 +43,8 @@ class FailureRates(Section):
         data = self.data
         ends = zip(data["failure_rate_low"], data["failure_rate_high"], data["ended"], strict=True)
         intervals = [f"{share(low)} to {share(high)}" if ended else "-" for low, high, ended in ends]
+        total = self.asked.total
+        names = ("finished", "failed", "failure_rate", "", "cancelled", "open", "unknown")
         return Table(
             "Outcomes by model (jobs)",
             [
@@ -55,6 +57,7 @@ class FailureRates(Section):
                 Column("Open", data["open"], number),
                 Column("Unknown", data["unknown"], number),
             ],
+            ("All", *(total[name] if name else None for name in names)),
         )
 
     def _ended(self) -> pd.DataFrame:

@@ -1,10 +1,11 @@
 """Where the credits went: per day, week or month, and by model."""
 
 from decimal import Decimal
+from typing import Any
 
 from pipelines import charts
 from pipelines.charts import Chart, Width
-from pipelines.pages import Section
+from pipelines.pages import Asked, Section
 from pipelines.wording import exact, label, missing, percent
 
 
@@ -17,9 +18,17 @@ class Spend(Section):
     title = "Credits per {unit} and model"
     by = ("{unit}", "model")
 
+    def __init__(self, asked: Asked, data: Any) -> None:
+        super().__init__(asked, data)
+        total = asked.total
+        self.currency = None if missing(total["cost"]) or not total["cost"] else total["currency"]
+        if self.currency:
+            self.title = self.question = f"Spend per {asked.unit} and model, in {self.currency}"
+
     def chart(self, width: Width) -> Chart:
         colours = self.asked.colours(self.data["model"])
-        return charts.stacked(self.data, self.asked.unit, "credits", colours, width)
+        data = self.data.rename(columns={"cost": self.currency}) if self.currency else self.data
+        return charts.stacked(data, self.asked.unit, self.currency or "credits", colours, width)
 
     def sentence(self) -> str:
         unit = self.asked.unit

@@ -24,3 +24,14 @@ def test_without_credits_there_is_still_a_picture(add: Make, answer: Make) -> No
     section = answer(Spend)
     assert section.sentence() == "No credits were spent in this period."
     assert section.chart(900) is not None
+
+
+def test_the_bars_are_in_money_where_all_of_it_is_known(add: Make, answer: Make, price: Make) -> None:
+    add(1, "COMPLETED", credit_cost=10)
+    add(1, "COMPLETED", credit_cost=20, hours=30)
+    price("2024-04-16", "0.5")
+    assert answer(Spend).title == "Credits per day and model"
+    price("2024-01-01", "0.25")
+    section = answer(Spend)
+    assert section.title == section.question == "Spend per day and model, in USD"
+    assert section.chart(900).data["USD"].tolist() == [5, 5]
