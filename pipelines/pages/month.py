@@ -60,7 +60,7 @@ class RunningMonth(Section):
         synced = queries.frame(connection, "select last_sync_at from reports.freshness")["last_sync_at"].iloc[0]
         if missing(synced):
             return None
-        at = min(synced.to_pydatetime(), asked.now).astimezone(ZoneInfo(asked.period.timezone))
+        at = synced.to_pydatetime().astimezone(ZoneInfo(asked.period.timezone))
         first = at.date().replace(day=1)
         oldest = min((first - timedelta(days=1)).replace(day=1), at.date() - timedelta(days=DAYS))
         period = replace(asked.period, first=oldest, last=at.date())
