@@ -22,7 +22,9 @@ class StuckJobs(Section):
         return queries.frame(
             connection,
             "select id, model, status, created_at, stuck_after_s from reports.open_jobs where extract(epoch from "
-            f"timestamptz '{asked.now.isoformat()}' - created_at) > stuck_after_s order by created_at",
+            f"timestamptz '{asked.now.isoformat()}' - created_at) > stuck_after_s "
+            f"and {queries.OF_JOBS} order by created_at",
+            asked.period,
         )
 
     def sentence(self) -> str:
