@@ -176,7 +176,7 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     Reads new jobs and those that can still change, and publishes the result in one step: readers may keep the
     file open.
     """
-    from pipelines import process
+    from pipelines import process, project
     from pipelines.sync import sync
 
     if math.isnan(wait):
@@ -185,6 +185,8 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
+    if not quiet and (note := project.unexpected(chosen)):
+        click.echo(f"note: {note}", err=True)
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if chosen.heartbeat_url:
@@ -556,6 +558,32 @@ def sandbox_command(port: int, jobs: int, seed: int, as_json: bool) -> None:
         serve(port, jobs, seed, as_json, sys.stdout)
     except OSError as problem:
         raise ConfigurationError(f"cannot serve on port {port}: {problem.strerror}") from None
+
+
+@_command("init", "apiframe-warehouse init")
+@json_option
+def init_command(as_json: bool) -> None:
+    """Write a commented .dlt into this folder: every setting with its default. What is there stays as it is."""
+    from pipelines import project
+
+    done = project.begin(settings.load().project)
+    if as_json:
+        _print_json({"written": [str(path) for path, new in done.items() if new]})
+        return
+    for path, new in done.items():
+        click.echo(f"{'written' if new else 'there already'}: {_shown(path)}")
+    click.echo(
+        "now export APIFRAME_API_KEY=afk_... (or put it into .dlt/secrets.toml), and run apiframe-warehouse sync"
+    )
+
+
+@_command("notebooks", "apiframe-warehouse notebooks", "apiframe-warehouse notebooks --port 8081   # no browser")
+@click.option("--port", type=click.IntRange(1, 65535), help="Serve there, and open no browser.  [default: a free one]")
+def notebooks_command(port: int | None) -> NoReturn:
+    """Open the notebooks in a browser: spend and failures with filters, served to this machine alone."""
+    from pipelines import project
+
+    project.open_notebooks(port)
 
 
 @_command("demo", "apiframe-warehouse demo")

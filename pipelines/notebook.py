@@ -13,7 +13,7 @@ from typing import Any
 import marimo as mo
 import pandas as pd
 
-from pipelines import pages, settings, stores
+from pipelines import pages, process, settings, stores
 from pipelines.errors import ApiframeWarehouseError
 from pipelines.pages import Asked, Section, Table
 from pipelines.reports import queries
@@ -23,10 +23,10 @@ from pipelines.wording import labels, missing
 
 AUTOMATIC = "automatic"
 WHAT_TO_RUN = """
-Run one of these in the project's folder, then reload this page:
+Run one of these in the same folder, then reload this page:
 
-* `make demo` for made-up jobs: no key, no network
-* `make sync` for your own: needs `APIFRAME_API_KEY`
+* `{0} demo` for made-up jobs: no key, no network
+* `{0} sync` for your own: needs `APIFRAME_API_KEY`
 """
 
 
@@ -89,7 +89,11 @@ def opened(page: str) -> Notebook:
     else:
         reason = "The warehouse holds no jobs yet."
     if known is None:
-        raise mo.MarimoStopError(mo.vstack([mo.md("# Nothing to show yet"), mo.plain_text(reason), mo.md(WHAT_TO_RUN)]))
+        raise mo.MarimoStopError(
+            mo.vstack(
+                [mo.md("# Nothing to show yet"), mo.plain_text(reason), mo.md(WHAT_TO_RUN.format(process.called()))]
+            )
+        )
     return Notebook(page, configured, known)
 
 

@@ -148,15 +148,15 @@ def test_hostile_text_stays_text(name: str, path: Path) -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_without_a_warehouse_there_is_a_page_that_says_what_to_run(name: str) -> None:
     shown, _ = run(name)
-    assert "make sync" in shown
-    assert "make demo" in shown
+    assert "apiframe-warehouse sync" in shown
+    assert "apiframe-warehouse demo" in shown
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_warehouse_without_jobs_or_views_says_so_too(name: str, path: Path) -> None:
     with base_tables(str(path)) as connection:
         connection.execute("select 1")
-    assert "make sync" in run(name)[0]
+    assert "apiframe-warehouse sync" in run(name)[0]
     with duckdb.connect(str(path)) as connection:
         create_views(connection, "UTC")
     assert "holds no jobs" in run(name)[0]
