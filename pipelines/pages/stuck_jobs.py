@@ -13,9 +13,10 @@ from pipelines.wording import clock, label, seconds
 class StuckJobs(Section):
     """Open jobs that are late; data: id, model, status, created_at, stuck_after_s, oldest first."""
 
-    pages = ("report",)
+    pages = ("report", "failure_rates")
     place = 80
     heading = "Stuck jobs"
+    question = "Which jobs are stuck?"
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:

@@ -5,7 +5,7 @@ They count exactly as the views do (reports/README.md), so the same period gives
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 NO_VIEWS = "the warehouse has no views, or those of another version: run apiframe-warehouse sync"
 UNITS = ("day", "week", "month")
+#: In which order jobs may be listed: which of them, and by what.
+ORDERS = {
+    "newest": ("true", "created_at desc"),
+    "dearest": ("true", "credits desc nulls last"),
+    "newest failures": ("is_failed", "created_at desc"),
+}
 Labels = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -57,9 +63,30 @@ class Period:
         """Return as many days just before it."""
         return replace(self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1))
 
+    def holds(self, model: str) -> bool:
+        """Tell whether jobs of a model count."""
+        return self.models is None or model in self.models
+
+    def starts(self, unit: str) -> list[date]:
+        """Return the first day of each day, week or month that it touches."""
+        return list(dict.fromkeys(_start(day, unit) for day in self._days()))
+
+    def part(self, unit: str, start: date | None, model: str | None) -> Period:
+        """Return what of it lies in the day, week or month that begins at `start`, and is of a model; None is all."""
+        days = [day for day in self._days() if start is None or _start(day, unit) == start]
+        return replace(self, first=days[0], last=days[-1], models=self.models if model is None else (model,))
+
+    def _days(self) -> Iterator[date]:
+        return (self.first + timedelta(days=place) for place in range(self.days))
+
     def unit(self) -> str:
         """Return the unit that leaves bars wide enough to be told apart."""
         return UNITS[(self.days > 120) + (self.days > 840)]
+
+
+def _start(day: date, unit: str) -> date:
+    back = {"day": 0, "week": day.weekday(), "month": day.day - 1}[unit]
+    return day - timedelta(days=back)
 
 
 @dataclass(frozen=True)
@@ -165,14 +192,14 @@ def scope_shown(held: Collection[str], asked: str | None, configured: str) -> st
     return (asked or configured) if len(held) > 1 else None
 
 
-def label_values(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
-    """Return the values of each label that there is, of most jobs first; "" stands for none, and comes last."""
+def label_values(connection: duckdb.DuckDBPyConnection, most: int | None = None) -> dict[str, list[str]]:
+    """Return the values of each label that there is, at most so many, of most jobs first; "" is none, and the last."""
     found = frame(
         connection,
         "select label, value from reports.spend_by_label group by label, value "
         "order by label, value is null, sum(jobs) desc, value",
     )
-    return {name: group["value"].fillna("").tolist() for name, group in found.groupby("label")}
+    return {name: [*group["value"].dropna()[:most], ""] for name, group in found.groupby("label")}
 
 
 def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> Labels:
@@ -215,6 +242,18 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
         + f") select *, {RATES} from counted order by {', '.join(order)}",
         period,
     )
+
+
+def jobs(connection: duckdb.DuckDBPyConnection, period: Period, order: str, most: int) -> tuple[pd.DataFrame, int]:
+    """Return at most so many jobs of a period, in an order of ORDERS, and of how many they are the first."""
+    condition, by = ORDERS[order]
+    found = frame(
+        connection,
+        f"{PERIOD} select id, created_at, model, outcome, credits, credits_pending, turnaround_s, failure_reason, "
+        f"count(*) over () as jobs from period where {condition} order by {by}, created_at desc, id limit {most}",
+        period,
+    )
+    return found, int(found["jobs"].iloc[0]) if len(found) else 0
 
 
 def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | None = None) -> pd.DataFrame:
