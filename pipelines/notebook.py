@@ -123,7 +123,7 @@ class Notebook:
         if not count:
             return mo.md("There is no such job.")
         told = f"All {counted(count, 'job')}" if len(found) == count else f"{len(found):,} of {counted(count, 'job')}"
-        zone, has_failed = period.timezone, bool((found["outcome"] == "failed").any())
+        zone, reasons = period.timezone, ["" if missing(why) else label(why) for why in found["failure_reason"]]
         columns = [
             Column("Job", [label(job, 40) for job in found["id"]]),
             Column(f"Created ({zone})", [clock(at, zone) for at in found["created_at"]]),
@@ -132,7 +132,7 @@ class Notebook:
             Column("Credits", found["credits"], exact),
             Column("Pending (credits)", found["credits_pending"], exact),
             Column("Turnaround", found["turnaround_s"], seconds),
-            *([Column("Failure", [label(why) for why in found["failure_reason"]])] if has_failed else []),
+            *([Column("Failure", reasons)] if any(reasons) else []),
         ]
         return mo.vstack([mo.md(f"{told}, {chosen['order']} first."), _grid(Table("Jobs", columns))])
 
@@ -194,10 +194,10 @@ def _parts(section: Section) -> list[Any]:
 
 
 def _grid(table: Table) -> mo.Html:
-    titles = [column.title for column in table.columns]
+    rows, titles = table.rows(), [column.title for column in table.columns]
     figures: dict[str, Any] = {column.title: column.write for column in table.columns if column.write}
     shown = mo.ui.table(
-        pd.DataFrame(table.rows(), columns=titles),
+        pd.DataFrame(rows, columns=titles),
         selection=None,
         show_column_summaries=False,
         show_data_types=False,
@@ -206,19 +206,19 @@ def _grid(table: Table) -> mo.Html:
         text_justify_columns=dict.fromkeys(figures, "right"),
         wrapped_columns=[title for title in titles if title not in figures],
     )
-    return mo.vstack([shown, mo.Html(_whole(table))], gap=0)
+    return mo.vstack([shown, mo.Html(_whole(table.columns, rows))], gap=0)
 
 
-def _whole(table: Table) -> str:
+def _whole(columns: list[Column], rows: list[tuple[Any, ...]]) -> str:
     """Return a table as it is printed, with all of its rows and columns: print.css shows it."""
-    marks = [' class="n"' if column.write else "" for column in table.columns]
-    head = "".join(f"<th{mark}>{escape(column.title)}</th>" for mark, column in zip(marks, table.columns, strict=True))
-    rows = [
+    marks = [' class="n"' if column.write else "" for column in columns]
+    head = "".join(f"<th{mark}>{escape(column.title)}</th>" for mark, column in zip(marks, columns, strict=True))
+    lines = [
         "".join(
             f"<td{mark}>{escape(column.text(value))}</td>"
-            for mark, column, value in zip(marks, table.columns, row, strict=True)
+            for mark, column, value in zip(marks, columns, row, strict=True)
         )
-        for row in table.rows()
+        for row in rows
     ]
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in lines)
     return f'<table class="whole" style="display: none"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
