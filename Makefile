@@ -43,7 +43,7 @@ report: .venv/.installed ## write data/report.html
 
 .PHONY: notebooks
 notebooks: .venv/.installed ## open both notebooks as an app on this machine
-	@MARIMO_SKIP_UPDATE_CHECK=1 $(BIN)/marimo run --host 127.0.0.1 notebooks
+	@$(RUN) notebooks
 
 .PHONY: test
 test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longer for a counter-example)

@@ -21,7 +21,7 @@ from pipelines.charts import Picture
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.pages import Asked, Card, Section, Table
 from pipelines.reports import queries
-from pipelines.reports.queries import Period
+from pipelines.reports.queries import Labels, Period
 from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import clock, counted, missing, seconds, unbroken
 
@@ -36,6 +36,9 @@ def write_report(
     last_day: date,
     timezone: str,
     now: datetime,
+    *,
+    scope: str | None = None,
+    labels: Labels = (),
     budget: Budget = NO_BUDGET,
 ) -> dict[str, Any]:
     """Write the report of `first_day` to `last_day`, both included, and return its headline figures.
@@ -43,7 +46,7 @@ def write_report(
     The file appears whole or not at all, readable for its owner alone. Raises ApiframeWarehouseError where
     there is nothing to report or nowhere to write it.
     """
-    page, headline = made(connection, first_day, last_day, timezone, now, budget)
+    page, headline = made(connection, first_day, last_day, timezone, now, scope=scope, labels=labels, budget=budget)
     files.replace(target, lambda file: file.write_text(page, encoding="utf-8", errors="replace"))
     return headline
 
@@ -54,12 +57,15 @@ def made(
     last_day: date,
     timezone: str,
     now: datetime,
+    *,
+    scope: str | None = None,
+    labels: Labels = (),
     budget: Budget = NO_BUDGET,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the page, and its headline figures."""
+    """Return the page, and its headline figures, of the jobs of a scope (user, team or None) and with these labels."""
     if last_day < first_day:
         raise ConfigurationError(f"the report ends on {last_day}, before it begins on {first_day}")
-    period = Period(first_day, last_day, timezone)
+    period = Period(first_day, last_day, timezone, scope=scope, labels=labels)
     covered = queries.extent(connection)
     if covered is None:
         raise ApiframeWarehouseError("nothing to report: the warehouse holds no jobs yet")
@@ -68,11 +74,14 @@ def made(
     if not total["jobs"]:
         raise ApiframeWarehouseError(
             f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {covered.newest}"
+            + (f". {' '.join(shown)}" if (shown := asked.shown()) else "")
         )
     return _page(connection, asked), {
         "first_day": first_day.isoformat(),
         "last_day": last_day.isoformat(),
         "timezone": timezone,
+        "scope": scope,
+        "labels": {name: list(values) for name, values in labels},
         **{name: _figure(value) for name, value in total.items() if name not in ("modality", "ended")},
     }
 
@@ -104,9 +113,9 @@ def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         else f"Last good sync {seconds(asked.since(fresh.last_sync_at))} before"
     )
     return (
-        f"{counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
+        f"{' '.join(asked.shown())} {counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
         f"{synced}; newest job {seconds(asked.since(fresh.newest_job_at))} before."
-    )
+    ).lstrip()
 
 
 class Shown(NamedTuple):

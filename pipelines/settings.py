@@ -26,6 +26,7 @@ SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
 NAME_BYTES = 255  # of a file, on every file system in use
 #: Settings whose values are never shown: keys, and addresses that hold one.
 SECRETS = ("api_key", "slack_hook", "webhook_url", "mail_server", "heartbeat_url")
+DEFAULT_PATH = "data/warehouse.duckdb"
 LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
 
 
@@ -329,7 +330,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "inputs_per_sync": ("sources.apiframe.inputs_per_sync", 200, _number(0, 10**6, int)),
     "inputs_keep": ("sources.apiframe.inputs_keep", [], _paths),
     "inputs_drop": ("sources.apiframe.inputs_drop", [], _paths),
-    "path": ("warehouse.path", "data/warehouse.duckdb", _path),
+    "path": ("warehouse.path", DEFAULT_PATH, _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),
     "labels_from": ("reports.labels_from", "", _table_file),

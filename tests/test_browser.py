@@ -161,7 +161,7 @@ def test_hostile_text_stays_text_in_a_notebook(browser: Browser, isolated: Path,
         create_views(connection, "UTC")
     with served(name, isolated) as address, opened(browser, address, 1280, "light") as page:
         page.set_default_timeout(PATIENCE)
-        page.get_by_text("<img src=x").first.wait_for()
+        page.locator("marimo-table").get_by_text("<img src=x").first.wait_for()
         page.get_by_text("Select...").click()
         page.get_by_role("option").first.wait_for()
         assert page.title() != "taken"
@@ -232,7 +232,35 @@ def test_in_the_dark_a_chart_lies_on_the_page_itself(browser: Browser, warehouse
         assert canvas.evaluate(corner) == [0, 0, 0, 0], "transparent"
 
 
+def test_a_view_can_be_sent_and_is_printed_whole(browser: Browser, warehouse: Path, tmp_path: Path) -> None:
+    with served("credit_spend", warehouse.parent.parent) as address:
+        with opened(browser, address, 1280, "light") as page:
+            page.set_default_timeout(PATIENCE)
+            page.get_by_text("Counting").or_(page.get_by_text("jobs, newest first")).first.wait_for()  # it is coming
+            page.get_by_text("jobs, newest first").wait_for()
+            page.get_by_text("Select...").click()
+            page.get_by_role("option", name="model-3").click()
+            page.get_by_label("First the").select_option("dearest")
+            page.get_by_text("jobs, dearest first").wait_for()
+            assert re.search(r"[?&]model=model-3(&|$)", page.url)
+            assert "first=dearest" in page.url
+            link, reading = page.url, page.get_by_text("model-3 took 100.0 %").inner_text()
+        with opened(browser, address, 1280, "dark") as page:
+            page.set_default_timeout(PATIENCE)
+            page.goto(link)
+            page.get_by_text("jobs, dearest first").wait_for()
+            assert page.get_by_text("model-3 took 100.0 %").inner_text() == reading
+            dates = page.get_by_role("group").first.inner_text()
+            assert re.match(r"\d{4}-\d{2}-\d{2}", re.sub(r"\s", "", dates)), dates
+            assert page.locator("table.whole").last.is_hidden()
+            page.emulate_media(media="print")
+            assert page.locator("table.whole").last.is_visible()
+            assert page.locator("table.whole").last.locator("tr").count() == 201
+            assert page.locator("marimo-table").first.is_hidden()
+            page.screenshot(path=tmp_path / "printed.png", full_page=True)
+
+
 def test_without_a_warehouse_the_page_says_what_to_run(browser: Browser, isolated: Path) -> None:
     with served("credit_spend", isolated) as address, opened(browser, address, 375, "light") as page:
         page.set_default_timeout(PATIENCE)
-        page.get_by_text("make sync").wait_for()
+        page.get_by_text("for your own").wait_for()

@@ -69,6 +69,20 @@ class Asked:
         """Return the colour of each model, the same on every page; one the warehouse does not know is grey."""
         return [self._colours.get(None if missing(model) else model, GREY) for model in models]
 
+    def shown(self) -> list[str]:
+        """Say which jobs count, where these are not all that there are: their scope, their labels."""
+        period, words = self.period, []
+        if period.scope is not None:
+            read, theirs = self.known.scopes.get(period.scope), "The team's jobs, your own among them"
+            others = "" if period.scope == "team" else "; those of the team are held too"
+            words.append(
+                f"{theirs if period.scope == 'team' else 'Your own jobs'} (scope {period.scope})"
+                f"{f', last read {read} UTC' if read else ''}{others}."
+            )
+        for name, values in period.labels:
+            words.append(f"Only jobs with {label(name)} = {' or '.join(map(label, values))}.")
+        return words
+
     def since(self, moment: datetime) -> float:
         """Return the seconds that have passed since; none where the clock that gave it is ahead of ours."""
         return max(0.0, (self.now - moment).total_seconds())
@@ -119,6 +133,7 @@ class Section:
     title = ""  # of its chart; {unit} is day, week or month
     question = ""  # over it in a notebook, where that is not the title
     by: tuple[str, ...] = ()  # of the summary that it is made of, where it is
+    of_account = False  # about the account as a whole: left out where some models or labels alone are asked for
 
     def __init__(self, asked: Asked, data: Any) -> None:
         self.asked = asked
@@ -179,6 +194,8 @@ def sections(page: str) -> list[type[Section]]:
 def answers(page: str, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[Section]:
     """Ask the questions of a page; one that fails leaves the others."""
     for kind in sections(page):
+        if kind.of_account and asked.period.is_part:
+            continue
         try:
             if (data := kind.load(connection, asked)) is not None:
                 yield kind(asked, data)

@@ -94,7 +94,7 @@ class RunningMonth(Section):
             told.append(f"The line goes on at the pace of the last {counted(found.paced, 'day')}, in its 80 % range.")
         if self._limit is not None:
             told.append(f"The line across is the budget: {self._written(self._limit)} a month.{self._outlook()}")
-        elif self.asked.budget.amount:
+        elif self.asked.budget.amount and not self.asked.period.is_part:
             unit = self.asked.budget.currency
             told.append(f"The budget is in {unit}, and what the month costs in {unit} is not known.")
         return " ".join(told)
@@ -102,7 +102,8 @@ class RunningMonth(Section):
     @property
     def _limit(self) -> Decimal | None:
         budget = self.asked.budget
-        return budget.amount if budget.amount and budget.currency == self.data.currency else None
+        is_for_these = bool(budget.amount) and not self.asked.period.is_part
+        return budget.amount if is_for_these and budget.currency == self.data.currency else None
 
     def _outlook(self) -> str:
         found, limit = self.data, float(self._limit or 0)

@@ -36,13 +36,15 @@ class RefundsDue(Section):
         newest = queries.frame(
             connection,
             "select id, model, created_at, error, credits, cost, currency from reports.refunds_due "
-            f"order by created_at desc, id limit {MOST}",
+            f"where {queries.OF_JOBS} order by created_at desc, id limit {MOST}",
+            asked.period,
         )
         total = queries.frame(
             connection,
             "select count(*) as jobs, coalesce(sum(credits), 0) as credits, "
             "case when count(cost) = count(*) and min(currency) = max(currency) then sum(cost) end as cost, "
-            "max(currency) as currency from reports.refunds_due",
+            f"max(currency) as currency from reports.refunds_due where {queries.OF_JOBS}",
+            asked.period,
         ).iloc[0]
         return Due(newest, int(total["jobs"]), total["credits"], total["cost"], total["currency"])
 

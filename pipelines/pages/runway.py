@@ -33,6 +33,7 @@ class CreditsLeft(Section):
     heading = "Credits left"
     title = "Credits left, and for how long"
     question = "How long do the credits last?"
+    of_account = True
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Left | None:

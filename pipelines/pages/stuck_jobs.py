@@ -13,16 +13,19 @@ from pipelines.wording import clock, label, unit_of_time
 class StuckJobs(Section):
     """Open jobs that are late; data: id, model, status, created_at, stuck_after_s, oldest first."""
 
-    pages = ("report",)
+    pages = ("report", "failure_rates")
     place = 80
     heading = "Stuck jobs"
+    question = "Which jobs are stuck?"
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
         return queries.frame(
             connection,
             "select id, model, status, created_at, stuck_after_s from reports.open_jobs where extract(epoch from "
-            f"timestamptz '{asked.now.isoformat()}' - created_at) > stuck_after_s order by created_at",
+            f"timestamptz '{asked.now.isoformat()}' - created_at) > stuck_after_s "
+            f"and {queries.OF_JOBS} order by created_at",
+            asked.period,
         )
 
     def sentence(self) -> str:
