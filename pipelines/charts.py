@@ -7,7 +7,7 @@ what it makes follows the page between light and dark.
 import io
 import re
 from collections.abc import Iterable
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
 
 import altair as alt
@@ -20,6 +20,7 @@ from pipelines.wording import labels
 COLOURS = ["#3b7dbf", "#cf6d17", "#3d9147", "#9564b5", "#24918b", "#9c6b4a", "#b8577f"]
 GREY, BLUE, RED = "#7d858f", COLOURS[0], "#cf4d52"
 OTHERS = "all others"
+STILL_RUNNING = "still running"
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
 
 Width = int | Literal["container"]  # pixels, or as wide as the page
@@ -64,8 +65,11 @@ def failed_percent(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     return frame[[by, "ended", *FAILED]].assign(**{name: 100 * frame[name] for name in FAILED})
 
 
-def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:
-    """Bars of `value` per `unit`, stacked by model, the largest first; the smallest models are one."""
+def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width, running: date | None = None) -> Chart:
+    """Bars of `value` per `unit`, stacked by model, the largest first; the smallest models are one.
+
+    The bar of the unit that began on `running` is pale, and says that it is not whole.
+    """
     data = frame.assign(model=labels(frame["model"], _length(width)), **{value: frame[value].astype(float).fillna(0)})
     largest = data.groupby("model")[value].sum().sort_values(ascending=False, kind="stable").index
     shown = list(largest[: len(COLOURS)])
@@ -73,6 +77,7 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:
     data = data.groupby([unit, "model"])[value].sum().reset_index()
     domain = [*shown, *([OTHERS] if len(largest) > len(shown) else [])]
     data["rank"] = data["model"].map(domain.index)
+    data["state"] = [STILL_RUNNING if start == running else "whole" for start in data[unit]]
     data = _with_ends(data, unit)
     chart = (
         alt.Chart(data)
@@ -91,6 +96,11 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width) -> Chart:
             tooltip=[_start(unit), "model:N", alt.Tooltip(f"sum({value}):Q", title=value, format=",~r")],
         )
     )
+    if running is not None:
+        chart = chart.encode(
+            opacity=alt.condition(alt.datum.state == STILL_RUNNING, alt.value(0.5), alt.value(1)),
+            tooltip=[*chart.encoding.tooltip, "state:N"],
+        )
     return _fit(chart, width, 300)
 
 

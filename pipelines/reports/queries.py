@@ -6,7 +6,7 @@ They count exactly as the views do (reports/README.md), so the same period gives
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -23,21 +23,27 @@ UNITS = ("day", "week", "month")
 
 @dataclass(frozen=True)
 class Period:
-    """Days from `first` to `last`, both included, in `timezone`; `models` None is all, "" the null one."""
+    """Days from `first` to `last`, both included, in `timezone`; `models` None is all, "" the null one.
+
+    `until` cuts it off behind that moment, on the clocks of the zone.
+    """
 
     first: date
     last: date
     timezone: str = "UTC"
     models: tuple[str, ...] | None = None
+    until: datetime | None = None
 
     @property
     def days(self) -> int:
         """Days it covers."""
         return (self.last - self.first).days + 1
 
-    def before(self) -> Period:
-        """Return as many days just before it."""
-        return replace(self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1))
+    def before(self, known_until: datetime | None = None) -> Period:
+        """Return as many days just before it, up to the hour to which this one is known, where that is not its end."""
+        back, day = timedelta(days=self.days), timedelta(days=1)
+        cut = known_until - back if known_until and known_until.date() <= self.last else None
+        return replace(self, first=self.first - back, last=self.first - day, until=cut)
 
     def unit(self) -> str:
         """Return the unit that leaves bars wide enough to be told apart."""
@@ -57,6 +63,7 @@ class Extent:
 
 IN_PERIOD = """
     {local_day(created_at)} between $first and $last
+    and (cast($until as timestamp) is null or {local_time(created_at)} <= cast($until as timestamp))
     and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
 """
 PERIOD = f"""
@@ -123,6 +130,23 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     )
 
 
+def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str) -> datetime:
+    """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
+
+    A job that was created while it ran, and that it has brought, shows that it knows a little more.
+    """
+    words = macros(timezone, [], engine_of(connection))
+    query = """
+        select {local_time(least(
+            cast($now as timestamptz),
+            greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
+        ))}
+    """
+    [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
+    known: datetime = until
+    return known
+
+
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
     """Return jobs, credits, assets and failure rates of a period, one row per value of `by`.
 
@@ -148,13 +172,14 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
 
 
 def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | None = None) -> pd.DataFrame:
-    """Run a query, its macros replaced, and return its rows; `period` gives $first, $last and $models."""
+    """Run a query, its macros replaced, and return its rows; `period` gives $first, $last, $until and $models."""
     given: dict[str, Any] = {}
     if period:
         query = render(query, macros(period.timezone, [], engine_of(connection)))
         given = {
             "first": period.first,
             "last": period.last,
+            "until": period.until,
             "models": None if period.models is None else list(period.models),
         }
     # Through Arrow: DuckDB's own way to pandas warns on times with a zone.
