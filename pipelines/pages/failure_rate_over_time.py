@@ -36,12 +36,11 @@ class FailureRateOverTime(Section):
     def sentence(self) -> str:
         if self.data.empty:
             return "No job has finished or failed in this period."
-        rate = self.data["failed"].sum() / self.data["ended"].sum()
-        return f"{self._found(percent(rate))} The pale bars are 95 % intervals: few jobs, long bar."
+        return f"{self.found()} The pale bars are 95 % intervals: few jobs, long bar."
 
-    def _found(self, rate: str) -> str:
-        """Say what stands out against the rate of the whole period, the worst first."""
-        unit = self.asked.unit
+    def found(self) -> str:
+        """Say what stands out against the rate of the whole period, the worst first. Needs jobs that ended."""
+        unit, rate = self.asked.unit, percent(self.data["failed"].sum() / self.data["ended"].sum())
         found = self.data[above(zip(self.data["failed"], self.data["ended"], strict=True))]
         if found.empty:
             return f"No {unit} stands out against the {rate} of the whole period."
