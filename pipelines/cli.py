@@ -268,10 +268,9 @@ def query_command(
 @json_option
 def report_command(days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
-    from zoneinfo import ZoneInfo
-
     from pipelines.report import made, write_report
     from pipelines.stores import connect
+    from pipelines.zones import local
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -279,12 +278,13 @@ def report_command(days: int | None, first: str | None, last: str | None, output
     if output == "-" and as_json:
         raise click.UsageError("give --json or --output -, not both")
     now = datetime.now(UTC)
-    last_day = _day(last) if last else now.astimezone(ZoneInfo(chosen.timezone)).date()
-    first_day = _day(first) if first else last_day - timedelta(days=(days or 30) - 1)
-    if first_day > last_day:
-        raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
+    begin, end = _day(first) if first else None, _day(last) if last else None
     target = Path(output) if output else chosen.path.with_name("report.html")
     with contextlib.closing(connect(chosen)) as connection:
+        last_day = end or local(connection, now, chosen.timezone).date()
+        first_day = begin or last_day - timedelta(days=(days or 30) - 1)
+        if first_day > last_day:
+            raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
         if output == "-":
             click.echo(made(connection, first_day, last_day, chosen.timezone, now)[0], nl=False)
             return

@@ -29,6 +29,7 @@ from pipelines.reports.spending import runway
 from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
 from pipelines.wording import age, counted, exact, label, missing, money, number, why_no_cost
+from pipelines.zones import local
 
 MOST_MODELS = 3
 MOST_FINDINGS = 3
@@ -86,7 +87,7 @@ def gather(
     Raises ApiframeWarehouseError where the warehouse has no views, or the report cannot be written. Where there is
     nothing to report, none is.
     """
-    today, known = queries.local(connection, now, settings.timezone).date(), queries.extent(connection)
+    today, known = local(connection, now, settings.timezone).date(), queries.extent(connection)
     of = Period(today - timedelta(days=days), today - timedelta(days=1), settings.timezone)
     jobs = _jobs(connection, Asked(of, "day", now, known)) if known else None
     if report and jobs and jobs.totals.total["jobs"]:

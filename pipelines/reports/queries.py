@@ -130,29 +130,21 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     )
 
 
-def local(connection: duckdb.DuckDBPyConnection, moment: datetime, timezone: str) -> datetime:
-    """Return what the clocks of a zone show at a moment, by the table of zones that the views go by too."""
-    return _shown(connection, "cast($now as timestamptz)", moment, timezone)
-
-
 def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str) -> datetime:
     """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
 
     A job that was created while it ran, and that it has brought, shows that it knows a little more.
     """
-    known = """least(
-        cast($now as timestamptz),
-        greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
-    )"""
-    return _shown(connection, known, now, timezone)
-
-
-def _shown(connection: duckdb.DuckDBPyConnection, moment: str, now: datetime, timezone: str) -> datetime:
+    query = """
+        select {local_time(least(
+            cast($now as timestamptz),
+            greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
+        ))}
+    """
     words = macros(timezone, [], engine_of(connection))
-    query = render(f"select {{local_time({moment})}}", words)
-    [(shown,)] = connection.execute(query, {"now": now.isoformat()}).fetchall()
-    found: datetime = shown
-    return found
+    [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
+    known: datetime = until
+    return known
 
 
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
