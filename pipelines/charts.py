@@ -7,7 +7,7 @@ what it makes follows the page between light and dark.
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
 
 import altair as alt
@@ -18,6 +18,7 @@ from pipelines.runway import Left
 from pipelines.wording import labels
 
 OTHERS = "all others"
+STILL_RUNNING = "still running"
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
 MOST_STACKED = 8  # models in a bar
 MOST_LINES = 4  # models of which each has two
@@ -71,10 +72,13 @@ def failed_percent(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     return frame[[by, "ended", *FAILED]].assign(**{name: 100 * frame[name] for name in FAILED})
 
 
-def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], width: Width) -> Chart:
+def stacked(
+    frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], width: Width, running: date | None = None
+) -> Chart:
     """Bars of `value` per `unit`, stacked by model, the largest first; the others are one.
 
-    `colours` has that of each row's model. Of two models with the same one the smaller is among the others.
+    `colours` has that of each row's model. Of two models with the same one the smaller is among the others. The bar of
+    the unit that began on `running` is pale, and says that it is not whole.
     """
     names = _names(frame["model"], width)
     data = frame.assign(model=names, **{value: frame[value].astype(float).fillna(0)})
@@ -84,6 +88,7 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], 
     data = data.groupby([unit, "model"])[value].sum().reset_index()
     scale = shown | ({OTHERS: GREY} if len(largest) > len(shown) else {})
     data["rank"] = data["model"].map(list(scale).index)
+    data["state"] = [STILL_RUNNING if start == running else "whole" for start in data[unit]]
     data = _with_ends(data, unit)
     chart = (
         alt.Chart(data)
@@ -102,6 +107,12 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, colours: Sequence[str], 
             tooltip=[_start(unit), "model:N", alt.Tooltip(f"sum({value}):Q", title=value, format=",~r")],
         )
     )
+    if running is not None:
+        chart = chart.encode(
+            fillOpacity=alt.condition(alt.datum.state == STILL_RUNNING, alt.value(0.4), alt.value(1)),
+            stroke=alt.Stroke("model:N", scale=chart.encoding.color.scale, legend=None),
+            tooltip=[*chart.encoding.tooltip, "state:N"],
+        )
     return _fit(chart, width, 300)
 
 

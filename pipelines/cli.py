@@ -294,12 +294,11 @@ def report_command(
     as_json: bool,
 ) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
-    from zoneinfo import ZoneInfo
-
     from pipelines.report import made, write_report
     from pipelines.reports import queries
     from pipelines.stores import connect
     from pipelines.warehouse import Warehouse
+    from pipelines.zones import local
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -307,12 +306,13 @@ def report_command(
     if output == "-" and as_json:
         raise click.UsageError("give --json or --output -, not both")
     now = datetime.now(UTC)
-    last_day = _day(last) if last else now.astimezone(ZoneInfo(chosen.timezone)).date()
-    first_day = _day(first) if first else last_day - timedelta(days=(days or 30) - 1)
-    if first_day > last_day:
-        raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
+    begin, end = _day(first) if first else None, _day(last) if last else None
     target = Path(output) if output else chosen.path.with_name("report.html")
     with contextlib.closing(connect(chosen)) as connection:
+        last_day = end or local(connection, now, chosen.timezone).date()
+        first_day = begin or last_day - timedelta(days=(days or 30) - 1)
+        if first_day > last_day:
+            raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
         held, days_of = Warehouse.over(connection).scopes(), (first_day, last_day, chosen.timezone, now)
         shown, of = queries.scope_shown(held, scope, chosen.scope), queries.labels_asked(connection, labels)
         if output == "-":
@@ -410,7 +410,7 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     if every_time and not notify:
         raise click.UsageError("--every-time goes with --notify")
     if notify:
-        alarms.channels(chosen)
+        alarms.require_channels(chosen)
     try:
         connection = connect(chosen)
     except NoWarehouseError:
@@ -431,6 +431,41 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     if notify:
         alarms.tell(chosen, findings, now, folder=stores.store_for(chosen).folder, every_time=every_time)
     return 5 if failing else 0
+
+
+@_command(
+    "digest",
+    "apiframe-warehouse digest --print                # the last 7 whole days",
+    "apiframe-warehouse digest --output week.html     # for cron, once a week",
+    "apiframe-warehouse digest --days 1               # once a day",
+)
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="The last so many whole days.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False), help="Write the report of these days, too; mail takes it along."
+)
+@click.option("--print", "only_print", is_flag=True, help="Print it and send nothing.")
+@json_option
+def digest_command(days: int, output: str | None, only_print: bool, as_json: bool) -> None:
+    """Send the last whole days in at most 15 lines: spend, what changed, failures, refunds due, credits left.
+
+    It goes where check --notify sends to: runtime.slack_incoming_hook, checks.webhook_url, checks.mail_to. Where none
+    of these is set it is printed.
+    """
+    from pipelines import alarms, digest
+    from pipelines.stores import connect
+
+    chosen = settings.load()
+    with contextlib.closing(connect(chosen)) as connection:
+        found = digest.gather(connection, chosen, datetime.now(UTC), days, Path(output).absolute() if output else None)
+    sent = [] if only_print else alarms.send(chosen, digest.message(found))
+    if as_json:
+        _print_json({**digest.facts_of(found), "sent": sent})
+    elif sent:
+        click.echo(f"sent: {', '.join(sent)}")
+    else:
+        _echo("\n".join(digest.lines(found)))
+        if not only_print:
+            click.echo(f"note: nobody was told: set {alarms.TO_SET}", err=True)
 
 
 @_command(

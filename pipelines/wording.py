@@ -100,10 +100,9 @@ def why_no_cost(row: Mapping[str, Any]) -> str:
 
 def clock(moment: datetime, timezone: str) -> str:
     """Write the minute of a moment in a time zone."""
-    from zoneinfo import ZoneInfo
+    from pipelines import zones
 
-    there = moment.astimezone(ZoneInfo(timezone))  # perhaps in the year 0, which strftime refuses
-    return f"{there.year:04}-{there.month:02}-{there.day:02} {there.hour:02}:{there.minute:02}"
+    return zones.clock(moment, timezone)
 
 
 def label(text: Any, length: int = 28) -> str:

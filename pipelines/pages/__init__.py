@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -26,6 +26,20 @@ from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import label, labels, missing
 
 
+class Running(NamedTuple):
+    """A day, week or month that is known in part alone: up to `until`, on the clocks of the period's zone."""
+
+    start: date
+    unit: str
+    until: datetime
+
+    def __str__(self) -> str:
+        """Say so."""
+        which = f"The {self.unit} {'of' if self.unit == 'day' else 'from'} {self.start}"
+        known = f"{self.until:%H:%M}" if self.unit == "day" else f"{self.until:%Y-%m-%d %H:%M}"
+        return f"{which} still runs: its pale bar is what is known up to {known}."
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`.
@@ -39,6 +53,7 @@ class Asked:
     known: Extent
     budget: Budget = NO_BUDGET
     _counted: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
+    _until: list[datetime] = field(default_factory=list, compare=False, repr=False)
 
     def summary(self, connection: duckdb.DuckDBPyConnection, *by: str) -> pd.DataFrame:
         """Return `queries.summary` of the period; sections that ask for the same share it."""
@@ -51,6 +66,21 @@ class Asked:
     def total(self) -> pd.Series[Any]:
         """The summary of the whole period, where any was asked for."""
         return self._counted[()].iloc[0]
+
+    def until(self, connection: duckdb.DuckDBPyConnection) -> datetime:
+        """Return up to when jobs are known, on the clocks of the period's zone."""
+        if not self._until:
+            self._until.append(queries.known_until(connection, self.now, self.period.timezone))
+        return self._until[0]
+
+    def running(self, connection: duckdb.DuckDBPyConnection) -> Running | None:
+        """Return the unit of the period that was not over then; None where the period was."""
+        until = self.until(connection)
+        day = until.date()
+        if not self.period.first <= day <= self.period.last:
+            return None
+        back = {"day": 0, "week": day.weekday(), "month": day.day - 1}[self.unit]
+        return Running(day - timedelta(days=back), self.unit, until)
 
     @cached_property
     def _names(self) -> dict[Any, str]:

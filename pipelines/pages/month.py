@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
@@ -27,7 +26,7 @@ class Month(NamedTuple):
     as are over in this one. `coming` has what will have been spent by the end of each day that is left.
     """
 
-    at: datetime  # the last sync: what is known
+    at: datetime  # up to which jobs are known, on the clocks of the period's zone
     currency: str | None
     days: pd.Series[Decimal]  # of this month, by day
     before: Decimal | None
@@ -47,7 +46,7 @@ class Month(NamedTuple):
 
 
 class RunningMonth(Section):
-    """The calendar month of the last sync, whatever the period; data: a Month, None where no sync has ended well."""
+    """The calendar month up to which jobs are known, whatever the period; data: a Month."""
 
     pages = ("report", "credit_spend")
     place = 15
@@ -56,11 +55,8 @@ class RunningMonth(Section):
     question = "What does this month cost?"
 
     @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Month | None:
-        synced = queries.frame(connection, "select last_sync_at from reports.freshness")["last_sync_at"].iloc[0]
-        if missing(synced):
-            return None
-        at = synced.to_pydatetime().astimezone(ZoneInfo(asked.period.timezone))
+    def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Month:
+        at = asked.until(connection)
         first = at.date().replace(day=1)
         oldest = min((first - timedelta(days=1)).replace(day=1), at.date() - timedelta(days=DAYS))
         period = replace(asked.period, first=oldest, last=at.date())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ class Period:
 
     `models` None is all, "" the null one. `scope` is user or team, None where there is nothing to choose; the list of
     the team holds the user's own jobs too. `labels` are pairs of a label and values: a job counts that has one of the
-    values of each label, where "" is that it has none.
+    values of each label, where "" is that it has none. `until` cuts it off behind that moment, on the clocks of the
+    zone.
     """
 
     first: date
@@ -48,6 +49,7 @@ class Period:
     models: tuple[str, ...] | None = None
     scope: str | None = None
     labels: Labels = ()
+    until: datetime | None = None
 
     @property
     def is_part(self) -> bool:
@@ -59,9 +61,11 @@ class Period:
         """Days it covers."""
         return (self.last - self.first).days + 1
 
-    def before(self) -> Period:
-        """Return as many days just before it."""
-        return replace(self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1))
+    def before(self, known_until: datetime | None = None) -> Period:
+        """Return as many days just before it, up to the hour to which this one is known, where that is not its end."""
+        back, day = timedelta(days=self.days), timedelta(days=1)
+        cut = known_until - back if known_until and known_until.date() <= self.last else None
+        return replace(self, first=self.first - back, last=self.first - day, until=cut)
 
     def holds(self, model: str) -> bool:
         """Tell whether jobs of a model count."""
@@ -113,6 +117,7 @@ OF_JOBS = """
 """
 IN_PERIOD = f"""
     {{local_day(created_at)}} between $first and $last
+    and (cast($until as timestamp) is null or {{local_time(created_at)}} <= cast($until as timestamp))
     and {OF_JOBS}
 """
 PERIOD = f"""
@@ -227,6 +232,23 @@ def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) ->
     return tuple((name, tuple(values)) for name, values in chosen.items())
 
 
+def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str) -> datetime:
+    """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
+
+    A job that was created while it ran, and that it has brought, shows that it knows a little more.
+    """
+    query = """
+        select {local_time(least(
+            cast($now as timestamptz),
+            greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
+        ))}
+    """
+    words = macros(timezone, [], engine_of(connection))
+    [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
+    known: datetime = until
+    return known
+
+
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
     """Return jobs, credits, assets and failure rates of a period, one row per value of `by`.
 
@@ -272,6 +294,7 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
         values: dict[str, Any] = {
             "first": period.first,
             "last": period.last,
+            "until": period.until,
             "models": None if period.models is None else list(period.models),
         }
         for place, (label, chosen) in enumerate(period.labels):
