@@ -87,6 +87,7 @@ def stacked(
     data["model"] = data["model"].where(data["model"].isin(shown), OTHERS)
     data = data.groupby([unit, "model"])[value].sum().reset_index()
     scale = shown | ({OTHERS: GREY} if len(largest) > len(shown) else {})
+    given = alt.Scale(domain=list(scale), range=list(scale.values()))
     data["rank"] = data["model"].map(list(scale).index)
     data["state"] = [STILL_RUNNING if start == running else "whole" for start in data[unit]]
     data = _with_ends(data, unit)
@@ -100,7 +101,7 @@ def stacked(
             color=alt.Color(
                 "model:N",
                 title=None,
-                scale=alt.Scale(domain=list(scale), range=list(scale.values())),
+                scale=given,
                 legend=_legend(width),
             ),
             order="rank:Q",
@@ -110,7 +111,7 @@ def stacked(
     if running is not None:
         chart = chart.encode(
             fillOpacity=alt.condition(alt.datum.state == STILL_RUNNING, alt.value(0.4), alt.value(1)),
-            stroke=alt.Stroke("model:N", scale=chart.encoding.color.scale, legend=None),
+            stroke=alt.Stroke("model:N", scale=given, legend=None),
             tooltip=[*chart.encoding.tooltip, "state:N"],
         )
     return _fit(chart, width, 300)
