@@ -59,10 +59,11 @@ def unexpected(settings: Settings) -> str | None:
 def open_notebooks(port: int | None) -> NoReturn:
     """Become the program that serves the notebooks, to this machine alone; without a `port` it opens a browser.
 
-    Raises ConfigurationError where marimo is not installed.
+    Says where. Raises ConfigurationError where marimo is not installed.
     """
     if util.find_spec("marimo") is None:
         raise ConfigurationError("the notebooks need marimo: install apiframe-warehouse[notebooks]")
     chosen = [] if port is None else ["--port", str(port), "--headless"]
+    print("The notebooks are served to this machine alone, at the address below. Ctrl-C ends it.", flush=True)  # noqa: T201
     command = [sys.executable, "-m", "marimo", "run", "--host", "127.0.0.1", *chosen, str(shipped("notebooks"))]
     os.execve(sys.executable, command, os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1"})  # noqa: S606

@@ -148,6 +148,8 @@ def test_the_notebooks_come_along_and_are_served_to_this_machine_alone(
             serving.terminate()
             told = serving.communicate(timeout=30)[0]
     assert "Credit spend" in page, told
+    assert "served to this machine alone" in told
+    assert f":{port}" in told
     assert refused == errno.ECONNREFUSED
 
 
