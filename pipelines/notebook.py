@@ -119,7 +119,7 @@ class Notebook:
         asked = next(iter(answers.values())).asked
         period = asked.period.part(asked.unit, chosen["start"], chosen["model"])
         with mo.status.spinner("Looking …"), stores.connect(self.configured) as connection:
-            found, count = queries.jobs(connection, period, chosen["order"], MOST_JOBS)
+            found, count = queries.listed(connection, period, chosen["order"], MOST_JOBS)
         if not count:
             return mo.md("There is no such job.")
         told = f"All {counted(count, 'job')}" if len(found) == count else f"{len(found):,} of {counted(count, 'job')}"
