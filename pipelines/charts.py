@@ -20,7 +20,7 @@ from pipelines.wording import labels
 COLOURS = ["#3b7dbf", "#cf6d17", "#3d9147", "#9564b5", "#24918b", "#9c6b4a", "#b8577f"]
 GREY, BLUE, RED = "#7d858f", COLOURS[0], "#cf4d52"
 OTHERS = "all others"
-STILL_RUNNING = "still running"
+PARTLY = "known in part"  # a unit that still runs
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
 
 Width = int | Literal["container"]  # pixels, or as wide as the page
@@ -77,7 +77,7 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width, running: d
     data = data.groupby([unit, "model"])[value].sum().reset_index()
     domain = [*shown, *([OTHERS] if len(largest) > len(shown) else [])]
     data["rank"] = data["model"].map(domain.index)
-    data["state"] = [STILL_RUNNING if start == running else "whole" for start in data[unit]]
+    data["state"] = [PARTLY if start == running else "whole" for start in data[unit]]
     data = _with_ends(data, unit)
     chart = (
         alt.Chart(data)
@@ -98,7 +98,7 @@ def stacked(frame: pd.DataFrame, unit: str, value: str, width: Width, running: d
     )
     if running is not None:
         chart = chart.encode(
-            opacity=alt.condition(alt.datum.state == STILL_RUNNING, alt.value(0.5), alt.value(1)),
+            opacity=alt.condition(alt.datum.state == PARTLY, alt.value(0.5), alt.value(1)),
             tooltip=[*chart.encoding.tooltip, "state:N"],
         )
     return _fit(chart, width, 300)

@@ -136,9 +136,18 @@ def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: 
     A job that was created while it ran, and that it has brought, shows that it knows a little more.
     """
     query = """
+        with syncs as (
+            select
+                max(started_at) as started_at,
+                least(cast($now as timestamptz), max(finished_at)) as finished_at
+            from apiframe.sync_runs
+        )
         select {local_time(least(
             cast($now as timestamptz),
-            greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
+            greatest(
+                (select started_at from syncs),
+                (select max(created_at) from apiframe.jobs where created_at <= (select finished_at from syncs))
+            )
         ))}
     """
     words = macros(timezone, [], engine_of(connection))
