@@ -1,13 +1,14 @@
 # /// script
 # [tool.marimo.display]
 # theme = "system"
+# locale = "en-CA"
 # ///
 """What fails: how often, since when, why, and how long the rest takes."""
 
 import marimo
 
 __generated_with = "0.25.2"
-app = marimo.App(width="medium", app_title="Failure rates")
+app = marimo.App(width="medium", css_file="print.css", app_title="Failure rates")
 
 
 @app.cell
@@ -23,6 +24,12 @@ def _():
 def _(notebook):
     page = notebook.opened("failure_rates")
     return (page,)
+
+
+@app.cell
+def _(page):
+    page.banner()
+    return
 
 
 @app.cell
@@ -45,13 +52,26 @@ def _(page):
 
 @app.cell
 def _(filters, page):
-    answers = page.answers(**filters.value)
+    answers = page.answers(filters.value)
     return (answers,)
 
 
 @app.cell
 def _(answers, notebook):
     notebook.show(answers)
+    return
+
+
+@app.cell
+def _(answers, mo, page):
+    drill = page.drill(answers)
+    mo.vstack([mo.md("## Which jobs are these?"), drill.hstack(justify="start", wrap=True)])
+    return (drill,)
+
+
+@app.cell
+def _(answers, drill, page):
+    page.jobs(answers, drill.value)
     return
 
 

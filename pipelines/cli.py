@@ -135,6 +135,19 @@ def _versions(context: click.Context, _option: click.Parameter, asked: bool) -> 
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+scope_option = click.option(
+    "--scope",
+    type=click.Choice(["user", "team"]),
+    help="Where both are held: your own jobs, or the team's.  [default: sources.apiframe.scope]",
+)
+label_option = click.option(
+    "--label",
+    "labels",
+    metavar="LABEL=VALUE",
+    multiple=True,
+    help="Only jobs with this value of a label (customer=: with none). Of several labels all must hold, of several "
+    "values of one any.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
@@ -171,7 +184,7 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
     Reads new jobs and those that can still change, and publishes the result in one step: readers may keep the
     file open.
     """
-    from pipelines import process
+    from pipelines import process, project
     from pipelines.sync import sync
 
     if math.isnan(wait):
@@ -180,6 +193,8 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
+    if not quiet and (note := project.unexpected(chosen)):
+        click.echo(f"note: {note}", err=True)
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)
     if chosen.heartbeat_url:
@@ -193,12 +208,13 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
 
 
 @_command("status", "apiframe-warehouse status", "apiframe-warehouse status --json")
+@scope_option
 @json_option
-def status_command(as_json: bool) -> None:
+def status_command(scope: str | None, as_json: bool) -> None:
     """Say what the warehouse holds and how fresh it is."""
     from pipelines import status
 
-    found = status.facts(settings.load(), int(time.time() * 1e6))
+    found = status.facts(settings.load(), int(time.time() * 1e6), scope)
     if as_json:
         _print_json(found)
     else:
@@ -256,20 +272,33 @@ def query_command(
     "apiframe-warehouse report",
     "apiframe-warehouse report --days 7 --output week.html",
     "apiframe-warehouse report --from 2026-10-01 --to 2026-10-31",
+    "apiframe-warehouse report --label customer=acme --label 'project=films' --output acme.html",
 )
 @click.option("--days", type=click.IntRange(1, 3660), help="The last so many days, today included.  [default: 30]")
 @click.option("--from", "first", metavar="DATE", help="The first day.")
 @click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
+@scope_option
+@label_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
     help="-: standard output.  [default: report.html beside the warehouse]",
 )
 @json_option
-def report_command(days: int | None, first: str | None, last: str | None, output: str | None, as_json: bool) -> None:
+def report_command(
+    days: int | None,
+    first: str | None,
+    last: str | None,
+    scope: str | None,
+    labels: tuple[str, ...],
+    output: str | None,
+    as_json: bool,
+) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
     from pipelines.report import made, write_report
+    from pipelines.reports import queries
     from pipelines.stores import connect
+    from pipelines.warehouse import Warehouse
     from pipelines.zones import local
 
     chosen = settings.load()
@@ -285,10 +314,12 @@ def report_command(days: int | None, first: str | None, last: str | None, output
         first_day = begin or last_day - timedelta(days=(days or 30) - 1)
         if first_day > last_day:
             raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
+        held, days_of = Warehouse.over(connection).scopes(), (first_day, last_day, chosen.timezone, now)
+        shown, of = queries.scope_shown(held, scope, chosen.scope), queries.labels_asked(connection, labels)
         if output == "-":
-            click.echo(made(connection, first_day, last_day, chosen.timezone, now)[0], nl=False)
+            click.echo(made(connection, *days_of, scope=shown, labels=of, budget=chosen.budget)[0], nl=False)
             return
-        headline = write_report(connection, target, first_day, last_day, chosen.timezone, now)
+        headline = write_report(connection, target, *days_of, scope=shown, labels=of, budget=chosen.budget)
     if as_json:
         _print_json({"path": str(target), **headline})
     else:
@@ -410,12 +441,21 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     "apiframe-warehouse digest --days 1               # once a day",
 )
 @click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="The last so many whole days.")
+@scope_option
+@label_option
 @click.option(
     "--output", type=click.Path(dir_okay=False), help="Write the report of these days, too; mail takes it along."
 )
 @click.option("--print", "only_print", is_flag=True, help="Print it and send nothing.")
 @json_option
-def digest_command(days: int, output: str | None, only_print: bool, as_json: bool) -> None:
+def digest_command(
+    days: int,
+    scope: str | None,
+    labels: tuple[str, ...],
+    output: str | None,
+    only_print: bool,
+    as_json: bool,
+) -> None:
     """Send the last whole days in at most 15 lines: spend, what changed, failures, refunds due, credits left.
 
     It goes where check --notify sends to: runtime.slack_incoming_hook, checks.webhook_url, checks.mail_to. Where none
@@ -426,7 +466,8 @@ def digest_command(days: int, output: str | None, only_print: bool, as_json: boo
 
     chosen = settings.load()
     with contextlib.closing(connect(chosen)) as connection:
-        found = digest.gather(connection, chosen, datetime.now(UTC), days, Path(output).absolute() if output else None)
+        report = Path(output).absolute() if output else None
+        found = digest.gather(connection, chosen, datetime.now(UTC), days, report, scope=scope, labels=labels)
     sent = [] if only_print else alarms.send(chosen, digest.message(found))
     if as_json:
         _print_json({**digest.facts_of(found), "sent": sent})
@@ -565,6 +606,32 @@ def sandbox_command(port: int, jobs: int, seed: int, as_json: bool) -> None:
         raise ConfigurationError(f"cannot serve on port {port}: {problem.strerror}") from None
 
 
+@_command("init", "apiframe-warehouse init")
+@json_option
+def init_command(as_json: bool) -> None:
+    """Write a commented .dlt into this folder: every setting with its default. What is there stays as it is."""
+    from pipelines import project
+
+    done = project.begin(settings.load().project)
+    if as_json:
+        _print_json({"written": [str(path) for path, new in done.items() if new]})
+        return
+    for path, new in done.items():
+        click.echo(f"{'written' if new else 'there already'}: {_shown(path)}")
+    click.echo(
+        "now export APIFRAME_API_KEY=afk_... (or put it into .dlt/secrets.toml), and run apiframe-warehouse sync"
+    )
+
+
+@_command("notebooks", "apiframe-warehouse notebooks", "apiframe-warehouse notebooks --port 8081   # no browser")
+@click.option("--port", type=click.IntRange(1, 65535), help="Serve there, and open no browser.  [default: a free one]")
+def notebooks_command(port: int | None) -> NoReturn:
+    """Open the notebooks in a browser: spend and failures with filters, served to this machine alone."""
+    from pipelines import project
+
+    project.open_notebooks(port)
+
+
 @_command("demo", "apiframe-warehouse demo")
 def demo_command() -> None:
     """See it work on a local sandbox, in data/demo.duckdb: no key, no network, no real warehouse touched."""
@@ -677,9 +744,11 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         return [f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"]
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
+    other = {"user": "; the team's jobs are held too: --scope team", "team": ", your own jobs among them: --scope user"}
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
         "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')})",
+        "scope": found["scope"] + (other[found["scope"]] if len(found["scopes"]) > 1 else ""),
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
         "newest job": _time(found["newest_job"]),
         "open jobs": f"{found['open_jobs']:,}",

@@ -1,6 +1,7 @@
 """The demo: a sandbox in the background, a first load, six hours of life, a second sync, and what it tells."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipelines import query, rendering, settings
+from pipelines import process, query, rendering, settings
 from pipelines.report import write_report
 from pipelines.sandbox import Sandbox
 from pipelines.stores.duckdb import connect_readonly
@@ -60,12 +61,13 @@ def run(progress: Callable[[], Any], show: Callable[[Outcome], None]) -> None:
             click.echo(f"\n{title}\n" + rendering.render(query.run(connection, sql), "table", 100))
         page = path.with_suffix(".html")
         write_report(connection, page, (now - timedelta(days=29)).date(), now.date(), "UTC", datetime.now(UTC))
+    command = process.called()
     click.echo(
         "\nTry next:\n"
-        f"  open {page.relative_to(chosen.project)}   (the report, for the person who pays)\n"
-        "  WAREHOUSE__PATH=data/demo.duckdb .venv/bin/apiframe-warehouse query "
-        '"select model, failure_reason, jobs from reports.failure_reasons order by jobs desc"\n'
-        "  export APIFRAME_API_KEY=afk_... && make sync   (your own jobs, in data/warehouse.duckdb)"
+        f"  open {os.path.relpath(page)}   (the report, for the person who pays)\n"
+        f"  WAREHOUSE__PATH={os.path.relpath(path)} {command} query "
+        '"select model, failure_reason, jobs from failure_reasons order by jobs desc"\n'
+        f"  export APIFRAME_API_KEY=afk_... && {command} sync   (your own jobs, in {settings.DEFAULT_PATH})"
     )
 
 

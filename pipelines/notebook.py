@@ -5,97 +5,175 @@ Needs marimo. Knows no section and no notebook by name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
 import marimo as mo
 import pandas as pd
 
-from pipelines import pages, settings, stores
+from pipelines import address, pages, process, settings, stores
 from pipelines.errors import ApiframeWarehouseError
-from pipelines.pages import Asked, Section, Table
+from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
 from pipelines.settings import Settings
-from pipelines.wording import labels, missing
+from pipelines.wording import clock, counted, exact, label, labels, missing, seconds
 
-AUTOMATIC = "automatic"
+AUTOMATIC, ALL = "automatic", "(all)"
+LABEL = "label "  # before its name, of a control and in the address: labels may be called as they like
+MOST_VALUES = 500  # of a label to choose from, those of most jobs
+MOST_JOBS = 200  # listed behind a bar or row
+MADE_UP = "**Made-up data**: the demo's. Your own jobs come with `{0} sync`; then reload this page."
 WHAT_TO_RUN = """
-Run one of these in the project's folder, then reload this page:
+Run one of these in the same folder, then reload this page:
 
-* `make demo` for made-up jobs: no key, no network
-* `make sync` for your own: needs `APIFRAME_API_KEY`
+* `{0} demo` for made-up jobs: no key, no network
+* `{0} sync` for your own: needs `APIFRAME_API_KEY`
 """
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A page of sections over the configured warehouse.
+    """A page of sections over the configured warehouse, or over the demo's where there is none.
 
     Opens it, asks and closes it again each time: a sync replaces the file, and an open connection would keep
-    the old one.
+    the old one. What is chosen is kept in the page's address, so that it can be sent.
     """
 
     page: str
     configured: Settings
     known: Extent
+    labels: dict[str, list[str]]
+    is_demo: bool = False
 
     @property
     def synced(self) -> str:
         """When the last good sync was."""
         return f"{self.known.synced} UTC" if self.known.synced else "never"
 
+    def banner(self) -> mo.Html | None:
+        """Say that the data is made up, where it is."""
+        return mo.callout(mo.md(MADE_UP.format(process.called())), kind="warn") if self.is_demo else None
+
     def filters(self, marks: str) -> Any:
         """Return the controls above the page, as one; `marks` says what there is one of per day, week or month."""
         known, day = self.known, timedelta(days=1)
-        models = {
-            name: "" if missing(model) else model
-            for name, model in zip(labels(known.models), known.models, strict=True)
+        recent = max(known.oldest, known.newest - 29 * day), known.newest
+        zones = {zone: zone for zone in known.zones}
+        units = {unit: unit for unit in (AUTOMATIC, *queries.UNITS)}
+        controls: dict[str, Any] = {
+            # In another time zone jobs may lie a day before or after.
+            "days": address.days(known.oldest - day, known.newest + day, recent),
+            "zone": address.dropdown("zone", zones, self.configured.timezone, label="Time zone", searchable=True),
+            "models": address.multiselect("model", named(known.models), label="Models (none chosen: all)"),
+            "unit": address.dropdown("per", units, AUTOMATIC, label=f"{marks} per"),
         }
+        if len(known.scopes) > 1:
+            scopes = {"your own": "user", "the team's": "team"}
+            controls["scope"] = address.dropdown("scope", scopes, self.configured.scope, label="Jobs")
+        for name, values in self.labels.items():
+            title = f"{plain(label(name))} (none chosen: all)"
+            controls[LABEL + name] = address.multiselect(LABEL + name, named(values), label=title)
+        return mo.ui.dictionary(controls)
+
+    def answers(self, chosen: dict[str, Any]) -> dict[str, Section]:
+        """Ask the questions of the page, as the filters say; return the answers by name of their section."""
+        labels = {name.removeprefix(LABEL): tuple(some) for name, some in chosen.items() if name.startswith(LABEL)}
+        first, last = chosen["days"]
+        period = Period(
+            first,
+            last,
+            chosen["zone"],
+            tuple(chosen["models"]) or None,
+            scope=queries.scope_shown(self.known.scopes, chosen.get("scope"), self.configured.scope),
+            labels=tuple((name, values) for name, values in labels.items() if values),
+        )
+        unit = period.unit() if chosen["unit"] == AUTOMATIC else chosen["unit"]
+        asked = Asked(period, unit, datetime.now(UTC), self.known, self.configured.budget)
+        with mo.status.spinner("Counting …"), stores.connect(self.configured) as connection:
+            if not asked.summary(connection).iloc[0]["jobs"]:
+                raise mo.MarimoStopError(mo.md("**No job was created in this period.** Choose other days or filters."))
+            return {section.name: section for section in pages.answers(self.page, connection, asked)}
+
+    def drill(self, answers: dict[str, Section]) -> Any:
+        """Return the controls that choose the bar or row whose jobs are to be listed."""
+        asked = next(iter(answers.values())).asked
+        models = {name: model for name, model in named(self.known.models).items() if asked.period.holds(model)}
+        starts = {start.isoformat(): start for start in reversed(asked.period.starts(asked.unit))}
+        bars = {"usual": None, "label": asked.unit.capitalize(), "searchable": True}
+        orders = {order: order for order in queries.ORDERS}
         return mo.ui.dictionary(
             {
-                "days": mo.ui.date_range(
-                    start=known.oldest - day,  # in another time zone jobs may lie a day before or after
-                    stop=known.newest + day,
-                    value=(max(known.oldest, known.newest - 29 * day), known.newest),
-                    label="Days",
-                ),
-                "zone": mo.ui.dropdown(known.zones, value=self.configured.timezone, label="Time zone", searchable=True),
-                "models": mo.ui.multiselect(models, label="Models (none chosen: all)"),
-                "unit": mo.ui.dropdown([AUTOMATIC, *queries.UNITS], value=AUTOMATIC, label=f"{marks} per"),
+                "model": address.dropdown("of", {ALL: None, **models}, None, label="Model", searchable=True),
+                "start": address.dropdown("on", {ALL: None, **starts}, **bars),
+                "order": address.dropdown("first", orders, "newest", label="First the"),
             }
         )
 
-    def answers(self, days: tuple[date, date], zone: str, models: list[str], unit: str) -> dict[str, Section]:
-        """Ask the questions of the page, as the filters say; return the answers by name of their section."""
-        period = Period(*days, zone, tuple(models) or None)
-        asked = Asked(period, period.unit() if unit == AUTOMATIC else unit, datetime.now(UTC), self.known)
-        with stores.connect(self.configured) as connection:
-            if not asked.summary(connection).iloc[0]["jobs"]:
-                raise mo.MarimoStopError(mo.md("**No job was created in this period.** Choose other days or models."))
-            return {section.name: section for section in pages.answers(self.page, connection, asked)}
+    def jobs(self, answers: dict[str, Section], chosen: dict[str, Any]) -> mo.Html:
+        """List the jobs behind a bar or a row, with their ids."""
+        asked = next(iter(answers.values())).asked
+        period = asked.period.part(asked.unit, chosen["start"], chosen["model"])
+        with mo.status.spinner("Looking …"), stores.connect(self.configured) as connection:
+            found, count = queries.jobs(connection, period, chosen["order"], MOST_JOBS)
+        if not count:
+            return mo.md("There is no such job.")
+        told = f"All {counted(count, 'job')}" if len(found) == count else f"{len(found):,} of {counted(count, 'job')}"
+        zone, reasons = period.timezone, ["" if missing(why) else label(why) for why in found["failure_reason"]]
+        columns = [
+            Column("Job", [label(job, 40) for job in found["id"]]),
+            Column(f"Created ({zone})", [clock(at, zone) for at in found["created_at"]]),
+            Column("Model", asked.names(found["model"])),
+            Column("Outcome", found["outcome"]),
+            Column("Credits", found["credits"], exact),
+            Column("Pending (credits)", found["credits_pending"], exact),
+            Column("Turnaround", found["turnaround_s"], seconds),
+            *([Column("Failure", reasons)] if any(reasons) else []),
+        ]
+        return mo.vstack([mo.md(f"{told}, {chosen['order']} first."), _grid(Table("Jobs", columns))])
 
 
 def opened(page: str) -> Notebook:
-    """Open a notebook on the warehouse; without one, or without jobs in it, end with a page that says what to run."""
+    """Open a notebook on the warehouse, or on the demo's where there is none yet.
+
+    Without either, or without jobs in it, end with a page that says what to run.
+    """
     configured = settings.load()
+    demo = configured.project / "data" / "demo.duckdb"
+    is_demo = configured.destination == "duckdb" and not configured.path.exists() and demo.exists()
+    if is_demo:
+        configured = replace(configured, path=demo)
     try:
         with stores.connect(configured) as connection:
-            known = queries.extent(connection)
+            if known := queries.extent(connection):
+                return Notebook(page, configured, known, queries.label_values(connection, MOST_VALUES), is_demo)
     except ApiframeWarehouseError as problem:
-        known, reason = None, str(problem)
+        reason = str(problem)
     else:
         reason = "The warehouse holds no jobs yet."
-    if known is None:
-        raise mo.MarimoStopError(mo.vstack([mo.md("# Nothing to show yet"), mo.plain_text(reason), mo.md(WHAT_TO_RUN)]))
-    return Notebook(page, configured, known)
+    run = mo.md(WHAT_TO_RUN.format(process.called()))
+    raise mo.MarimoStopError(mo.vstack([mo.md("# Nothing to show yet"), mo.plain_text(reason), run]))
+
+
+def named(values: Iterable[Any]) -> dict[str, str]:
+    """Return values by the names that people see; what is missing is ""."""
+    known = list(values)
+    return {name: "" if missing(value) else value for name, value in zip(labels(known), known, strict=True)}
+
+
+def plain(text: str) -> str:
+    """Return a text as the markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:^=])", r"\\\1", escape(text))
 
 
 def show(answers: dict[str, Section]) -> mo.Html:
-    """Show sections one below the other."""
-    return mo.vstack([part for section in answers.values() for part in _parts(section)])
+    """Show sections one below the other, and before them of which jobs they are."""
+    shown = [mo.Html(f"<p>{escape(said)}</p>") for said in next(iter(answers.values())).asked.shown()]
+    return mo.vstack([*shown, *(part for section in answers.values() for part in _parts(section))])
 
 
 def _parts(section: Section) -> list[Any]:
@@ -116,10 +194,10 @@ def _parts(section: Section) -> list[Any]:
 
 
 def _grid(table: Table) -> mo.Html:
-    titles = [column.title for column in table.columns]
+    rows, titles = table.rows(), [column.title for column in table.columns]
     figures: dict[str, Any] = {column.title: column.write for column in table.columns if column.write}
-    return mo.ui.table(
-        pd.DataFrame(table.rows(), columns=titles),
+    shown = mo.ui.table(
+        pd.DataFrame(rows, columns=titles),
         selection=None,
         show_column_summaries=False,
         show_data_types=False,
@@ -128,3 +206,19 @@ def _grid(table: Table) -> mo.Html:
         text_justify_columns=dict.fromkeys(figures, "right"),
         wrapped_columns=[title for title in titles if title not in figures],
     )
+    return mo.vstack([shown, mo.Html(_whole(table.columns, rows))], gap=0)
+
+
+def _whole(columns: list[Column], rows: list[tuple[Any, ...]]) -> str:
+    """Return a table as it is printed, with all of its rows and columns: print.css shows it."""
+    marks = [' class="n"' if column.write else "" for column in columns]
+    head = "".join(f"<th{mark}>{escape(column.title)}</th>" for mark, column in zip(marks, columns, strict=True))
+    lines = [
+        "".join(
+            f"<td{mark}>{escape(column.text(value))}</td>"
+            for mark, column, value in zip(marks, columns, row, strict=True)
+        )
+        for row in rows
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in lines)
+    return f'<table class="whole" style="display: none"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

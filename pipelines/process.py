@@ -1,12 +1,16 @@
-"""What the command does to the process that is its own. A program that calls `sync` is left as it was."""
+"""The process that runs the command: what it does to itself, and how it is called. Who calls `sync` is left alone."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+NAME = "apiframe-warehouse"
 GC_THRESHOLD = 1_000_000
 
 
@@ -34,3 +38,11 @@ def loading() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         sys.meta_path.remove(_NoPandas)
+
+
+def called() -> str:
+    """Return what to type here to run the command again: its name where the shell finds it, else where it lies."""
+    if shutil.which(NAME):
+        return NAME
+    beside = Path(sys.executable).with_name(NAME)
+    return os.path.relpath(beside) if beside.exists() else f"{sys.executable} -m pipelines"

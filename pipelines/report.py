@@ -4,6 +4,8 @@ Everything in it comes from the views, of a period and the one before. What is o
 `pipelines.pages`; report.html is the frame around them, and escapes their text, which is other people's words.
 """
 
+from __future__ import annotations
+
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -17,12 +19,13 @@ from markupsafe import Markup
 from pipelines import charts, files, pages
 from pipelines.charts import Picture
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.pages import Asked, Section
+from pipelines.pages import Asked, Card, Section, Table
 from pipelines.reports import queries
-from pipelines.reports.queries import Period
-from pipelines.wording import clock, counted, missing, number, seconds
+from pipelines.reports.queries import Labels, Period
+from pipelines.settings import NO_BUDGET, Budget
+from pipelines.wording import clock, counted, missing, seconds, unbroken
 
-ROWS_SHOWN = 25  # of a table; the rest is summed up in a line under it
+NARROW_ENOUGH = 40  # characters: a column of such words breaks none of them
 WIDTHS = {"wide": 900, "narrow": 340}  # a chart is drawn for wide and for narrow pages: a scaled one is not legible
 
 
@@ -33,55 +36,71 @@ def write_report(
     last_day: date,
     timezone: str,
     now: datetime,
+    *,
+    scope: str | None = None,
+    labels: Labels = (),
+    budget: Budget = NO_BUDGET,
 ) -> dict[str, Any]:
     """Write the report of `first_day` to `last_day`, both included, and return its headline figures.
 
     The file appears whole or not at all, readable for its owner alone. Raises ApiframeWarehouseError where
     there is nothing to report or nowhere to write it.
     """
-    page, headline = made(connection, first_day, last_day, timezone, now)
+    page, headline = made(connection, first_day, last_day, timezone, now, scope=scope, labels=labels, budget=budget)
     files.replace(target, lambda file: file.write_text(page, encoding="utf-8", errors="replace"))
     return headline
 
 
 def made(
-    connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date, timezone: str, now: datetime
+    connection: duckdb.DuckDBPyConnection,
+    first_day: date,
+    last_day: date,
+    timezone: str,
+    now: datetime,
+    *,
+    scope: str | None = None,
+    labels: Labels = (),
+    budget: Budget = NO_BUDGET,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the page, and its headline figures."""
+    """Return the page, and its headline figures, of the jobs of a scope (user, team or None) and with these labels."""
     if last_day < first_day:
         raise ConfigurationError(f"the report ends on {last_day}, before it begins on {first_day}")
-    period = Period(first_day, last_day, timezone)
+    period = Period(first_day, last_day, timezone, scope=scope, labels=labels)
     covered = queries.extent(connection)
     if covered is None:
         raise ApiframeWarehouseError("nothing to report: the warehouse holds no jobs yet")
-    asked = Asked(period, period.unit(), now, covered)
+    asked = Asked(period, period.unit(), now, covered, budget)
     total = asked.summary(connection).iloc[0]
     if not total["jobs"]:
         raise ApiframeWarehouseError(
             f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {covered.newest}"
+            + (f". {' '.join(shown)}" if (shown := asked.shown()) else "")
         )
     return _page(connection, asked), {
         "first_day": first_day.isoformat(),
         "last_day": last_day.isoformat(),
         "timezone": timezone,
+        "scope": scope,
+        "labels": {name: list(values) for name, values in labels},
         **{name: _figure(value) for name, value in total.items() if name not in ("modality", "ended")},
     }
 
 
 def _page(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
-    answers = pages.answers("report", connection, asked)
+    answers = [shown for section in pages.answers("report", connection, asked) if (shown := _shown(section))]
     frame = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
     )
-    frame.globals.update(draw=_draw, number=number, rows_shown=ROWS_SHOWN)
+    frame.globals.update(counted=counted, narrow_enough=NARROW_ENOUGH)
     return frame.get_template("report.html").render(
         period=f"{asked.period.first} to {asked.period.last}",
         facts=_facts(connection, asked),
-        groups=[(heading, list(group)) for heading, group in groupby(answers, lambda section: section.heading)],
+        groups=[(heading, list(group)) for heading, group in groupby(answers, lambda shown: shown.section.heading)],
     )
 
 
@@ -94,9 +113,29 @@ def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         else f"Last good sync {seconds(asked.since(fresh.last_sync_at))} before"
     )
     return (
-        f"{counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
+        f"{' '.join(asked.shown())} {counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
         f"{synced}; newest job {seconds(asked.since(fresh.newest_job_at))} before."
-    )
+    ).lstrip()
+
+
+class Shown(NamedTuple):
+    """A section and all that is seen of it."""
+
+    section: Section
+    cards: list[Card]
+    sentence: str
+    table: Table | None
+    drawn: Drawn
+
+
+def _shown(section: Section) -> Shown | None:
+    """Return what is seen of a section; None where that is nothing, and its heading would stand alone."""
+    shown = Shown(section, section.cards(), section.sentence(), section.table(), _draw(section))
+    return shown if shown.cards or shown.sentence or shown.table or any(shown.drawn) else None
+
+
+def _unbroken(value: Any) -> Any:
+    return unbroken(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 class Drawn(NamedTuple):

@@ -26,6 +26,7 @@ SCHEMAS = ("apiframe", "apiframe_staging", "reports", "information_schema")
 NAME_BYTES = 255  # of a file, on every file system in use
 #: Settings whose values are never shown: keys, and addresses that hold one.
 SECRETS = ("api_key", "slack_hook", "webhook_url", "mail_server", "heartbeat_url")
+DEFAULT_PATH = "data/warehouse.duckdb"
 LONGEST_ENDING = ".checkpoint.wal"  # of the files that are made beside it
 
 
@@ -34,6 +35,9 @@ class Budget(NamedTuple):
 
     amount: Decimal
     currency: str | None
+
+
+NO_BUDGET = Budget(Decimal(0), None)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Settings:
     monthly_budget: Budget
     refunds_due_after: timedelta
     max_residual: Decimal
+    max_turnaround_growth: float
     slack_hook: str | None = field(repr=False)
     webhook_url: str | None = field(repr=False)
     mail_to: str | None
@@ -77,6 +82,11 @@ class Settings:
     request_max_attempts: int
     request_backoff_factor: float
     request_max_retry_delay: float
+
+    @property
+    def budget(self) -> Budget:
+        """What a calendar month may cost: `checks.monthly_budget`, else `checks.monthly_credits`."""
+        return self.monthly_budget if self.monthly_budget.amount else Budget(self.monthly_credits, None)
 
     def require_key(self) -> str:
         """Return the API key, or say how to set it."""
@@ -320,7 +330,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "inputs_per_sync": ("sources.apiframe.inputs_per_sync", 200, _number(0, 10**6, int)),
     "inputs_keep": ("sources.apiframe.inputs_keep", [], _paths),
     "inputs_drop": ("sources.apiframe.inputs_drop", [], _paths),
-    "path": ("warehouse.path", "data/warehouse.duckdb", _path),
+    "path": ("warehouse.path", DEFAULT_PATH, _path),
     "destination": ("warehouse.destination", "duckdb", _name),
     "timezone": ("reports.timezone", "UTC", _zone),
     "labels_from": ("reports.labels_from", "", _table_file),
@@ -336,6 +346,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
+    "max_turnaround_growth": ("checks.max_turnaround_growth", 0, _number(0, 1000, float)),
     "slack_hook": ("runtime.slack_incoming_hook", None, _address("http", "https")),
     "webhook_url": ("checks.webhook_url", None, _address("http", "https")),
     "mail_to": ("checks.mail_to", "", _mailbox),

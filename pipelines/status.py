@@ -11,6 +11,7 @@ import duckdb
 from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.exact import moment
+from pipelines.reports.queries import scope_shown
 from pipelines.reports.spending import runway
 from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
@@ -18,7 +19,7 @@ from pipelines.stores import first_line, store_for
 from pipelines.tables import SCHEMA
 from pipelines.tables.balances import Balance, readings
 from pipelines.tables.sync_runs import Run
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, in_scope
 from pipelines.zones import local
 
 
@@ -30,9 +31,10 @@ def run_facts(run: Run) -> dict[str, Any]:
     return facts
 
 
-def facts(chosen: Settings, now: int) -> dict[str, Any]:
+def facts(chosen: Settings, now: int, scope: str | None = None) -> dict[str, Any]:
     """Return what `status` says, by name; `now` in microseconds since 1970.
 
+    Jobs are those of `scope`, or of the configured one, where two are held.
     Raises ConfigurationError where there is no warehouse and no first load on its way to one.
     """
     store = store_for(chosen)
@@ -42,29 +44,41 @@ def facts(chosen: Settings, now: int) -> dict[str, Any]:
         size = store.size_bytes(connection)
         named = {} if isinstance(store.place, Path) else {"place": store.place}
         try:
-            published = _published(connection, store.place, now)
+            held = Warehouse.over(connection).scopes()
+            shown = scope_shown(held, scope, chosen.scope)
+            published = _published(connection, store.place, now, shown)
             published["runway"] = _runway(runway(connection, chosen.timezone))
-            spent = _spent_this_month(connection, chosen.timezone, now)
+            spent = _spent_this_month(connection, chosen.timezone, now, shown)
         except ApiframeWarehouseError:
             raise
         except duckdb.Error as problem:
             raise ApiframeWarehouseError(f"{store.place}: {first_line(problem)}") from None
-    return {"path": str(store.place), **named, "size_bytes": size, **published, "spent_this_month": spent}
+    return {
+        "path": str(store.place),
+        **named,
+        "size_bytes": size,
+        "scope": shown or next(iter(held), chosen.scope),
+        "scopes": list(held),
+        **published,
+        "spent_this_month": spent,
+    }
 
 
-def _spent_this_month(connection: Any, timezone: str, now: int) -> Mapping[str, Any] | None:
+def _spent_this_month(connection: Any, timezone: str, now: int, scope: str | None) -> Mapping[str, Any] | None:
     """Return the credits of the month's jobs and their cost in money; None where the views are of another version."""
     today = local(connection, moment(now), timezone).date()
     names = ("credits", "cost", "currency", "jobs_without_price")
+    unpriced = "count(case when credits <> 0 and currency is null then 1 end)"
     try:
         [row] = connection.execute(
             f"""
             select
                 coalesce(sum(credits), 0),
-                case when min(currency) = max(currency) and sum(jobs_without_price) = 0 then sum(cost) end,
+                case when min(currency) = max(currency) and {unpriced} = 0 then sum(cost) end,
                 case when min(currency) = max(currency) then max(currency) end,
-                cast(coalesce(sum(jobs_without_price), 0) as bigint)
-            from reports.daily_spend where day between date '{today.replace(day=1)}' and date '{today}'
+                {unpriced}
+            from reports.jobs where day between date '{today.replace(day=1)}' and date '{today}'
+                and {in_scope(scope or "team")}
             """
         ).fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
@@ -72,18 +86,20 @@ def _spent_this_month(connection: Any, timezone: str, now: int) -> Mapping[str, 
     return {"month": f"{today:%Y-%m}", **dict(zip(names, row, strict=True))}
 
 
-def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int) -> dict[str, Any]:
+def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int, scope: str | None) -> dict[str, Any]:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
     run = Warehouse.over(connection).last_run()
     if run is None:
         raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
-    by_status = rows(f"select coalesce(status, '?'), count(*) from {SCHEMA}.jobs group by 1 order by 2 desc, 1")
-    newest = rows(f"select epoch_us(max(created_at)) from {SCHEMA}.jobs")[0][0]
+    jobs = f"from {SCHEMA}.jobs where {in_scope(scope or 'team')}"
+    by_status = rows(f"select coalesce(status, '?'), count(*) {jobs} group by 1 order by 2 desc, 1")
+    newest = rows(f"select epoch_us(max(created_at)) {jobs}")[0][0]
     oldest_open = rows(
-        f"select id, status, model, epoch_us(created_at) from {SCHEMA}.jobs where {IS_OPEN} order by created_at limit 1"
+        f"select id, status, model, epoch_us(created_at) {jobs} and {IS_OPEN} order by created_at limit 1"
     )
+    open_jobs = rows(f"select count(*) {jobs} and {IS_OPEN}")[0][0]
     return {
         "last_sync": run_facts(run),
         "balance": _balance(readings(Warehouse.over(connection))[0], now),
@@ -92,7 +108,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
         "jobs": sum(count for _, count in by_status),
         "jobs_by_status": dict(by_status),
         "newest_job": newest and moment(newest).isoformat(),
-        "open_jobs": run.open_jobs,
+        "open_jobs": open_jobs,
         "oldest_open_job": _open_job(oldest_open[0], now) if oldest_open else None,
         "high_water_mark": run.high_water_mark and moment(run.high_water_mark).isoformat(),
     }

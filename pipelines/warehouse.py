@@ -82,6 +82,18 @@ class Warehouse:
         rows = self.read(SYNC_RUNS, "where scope = coalesce(?, scope) order by number desc limit 1", [scope])
         return Run(*rows[0]) if rows else None
 
+    def scopes(self) -> dict[str, int | None]:
+        """Return the scopes of which jobs are held or were asked for, and when a sync last read all of each.
+
+        That of the team reads the user's own jobs too. Microseconds since 1970; None where no sync has ended well.
+        """
+        found = {scope for (scope,) in self.query(f"select distinct scope from {SCHEMA}.jobs where scope is not null")}
+        runs = {run.scope: run.finished_at for run in map(self.last_run, ("user", "team")) if run}
+        return {
+            scope: max((at for of, at in runs.items() if of in (scope, "team")), default=None)
+            for scope in sorted(found | runs.keys(), reverse=True)
+        }
+
     def loads(self) -> dict[str, int]:
         """Return how many jobs were written last by which load: it differs where a sync has begun to store some."""
         return dict(self.query(f"select _dlt_load_id, count(*) from {SCHEMA}.jobs group by _dlt_load_id"))
@@ -119,10 +131,10 @@ class Warehouse:
             f"""
             with unsettled as (
                 select id, created_at, status from {SCHEMA}.jobs
-                where {_in_scope(scope)} and {can_change_sql(started_at, settle_after)}
+                where {in_scope(scope)} and {can_change_sql(started_at, settle_after)}
             ), ranked as (
                 select id, row_number() over (order by created_at desc) - 1 as rank from {SCHEMA}.jobs
-                where delisted_at is null and {_in_scope(scope)}
+                where delisted_at is null and {in_scope(scope)}
                     and created_at >= (select min(created_at) from unsettled)
             )
             select id, epoch_us(created_at), status, rank from unsettled join ranked using (id)
@@ -142,7 +154,7 @@ class Warehouse:
         if self.has("job_inputs"):
             asked = f"and not exists (select 1 from {SCHEMA}.job_inputs as asked where asked.id = jobs.id)"
         rows = self.query(
-            f"select id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)} "
+            f"select id from {SCHEMA}.jobs where delisted_at is null and {in_scope(scope)} "
             f"and {can_change_sql(seen_at, settle_after)} is not true {asked} "
             f"order by created_at desc, id {'' if most is None else f'limit {most}'}"
         )
@@ -150,14 +162,14 @@ class Warehouse:
 
     def newer_than(self, scope: str, created_at: int) -> int:
         """Return how many jobs are newer."""
-        sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        sql = f"select count(*) from {SCHEMA}.jobs where delisted_at is null and {in_scope(scope)}"
         return int(self.query(f"{sql} and created_at > make_timestamp(?)", [created_at])[0][0])
 
     def older_than(self, scope: str, created_at: int | None) -> list[tuple[int, str]]:
         """Return createdAt and id of the jobs held as listed that are older (None: all), newest first."""
         if not self.has("jobs"):
             return []
-        sql = f"select epoch_us(created_at), id from {SCHEMA}.jobs where delisted_at is null and {_in_scope(scope)}"
+        sql = f"select epoch_us(created_at), id from {SCHEMA}.jobs where delisted_at is null and {in_scope(scope)}"
         older = "" if created_at is None else " and created_at < make_timestamp(?)"
         rows = self.query(f"{sql}{older} order by created_at desc, id", [] if created_at is None else [created_at])
         return [(at, identity) for at, identity in rows]
@@ -171,7 +183,7 @@ class Warehouse:
         of_age = " or ".join(["delisted_at > make_timestamp(?) and delisted_at <= make_timestamp(?)"] * len(LOOK_AGAIN))
         rows = self.query(
             f"select id, row_number() over (partition by delisted_at order by created_at desc, id) as place "
-            f"from {SCHEMA}.jobs where {_in_scope(scope)} and ({of_age}) order by place, id limit {MOST_AGAIN}",
+            f"from {SCHEMA}.jobs where {in_scope(scope)} and ({of_age}) order by place, id limit {MOST_AGAIN}",
             spans,
         )
         return [row[0] for row in rows]
@@ -180,7 +192,7 @@ class Warehouse:
         """Return the jobs that were delisted when one of these was, and how deep they lie."""
         rows = self.query(
             f"select id, epoch_us(created_at), status, place from (select id, created_at, status, delisted_at, "
-            f"row_number() over (order by created_at desc) - 1 as place from {SCHEMA}.jobs where {_in_scope(scope)}"
+            f"row_number() over (order by created_at desc) - 1 as place from {SCHEMA}.jobs where {in_scope(scope)}"
             f") as placed where delisted_at in "
             f"(select delisted_at from {SCHEMA}.jobs where id in (select unnest(?::varchar[])))",
             [list(ids)],
@@ -214,7 +226,7 @@ class Warehouse:
         times = [time for time, _ in positions]
         found = self.query(
             f"select count(*) from {SCHEMA}.jobs where delisted_at is null and id in (select unnest(?::varchar[])) "
-            f"and {_in_scope(scope)} and created_at between make_timestamp(?) and make_timestamp(?)",
+            f"and {in_scope(scope)} and created_at between make_timestamp(?) and make_timestamp(?)",
             [list(ids), min(times), max(times)],
         )
         return bool(found[0][0] == len(ids))
@@ -247,13 +259,14 @@ class Warehouse:
             for row in self.query(
                 f"select id from {SCHEMA}.jobs "
                 f"where not exists (select 1 from {SCHEMA}._full_sync_seen as seen where seen.id = jobs.id) "
-                f"and delisted_at is null and {_in_scope(scope)} "
+                f"and delisted_at is null and {in_scope(scope)} "
                 "and created_at >= make_timestamp(coalesce(?, -62135596800000000)) order by created_at desc, id",
                 [since],
             )
         ]
 
 
-def _in_scope(scope: str) -> str:
+def in_scope(scope: str) -> str:
+    """Return the condition that a job, as a row of `jobs`, is of a scope."""
     # The team's list holds the user's own jobs too; a row keeps the narrowest scope that listed it.
     return "scope = 'user'" if scope == "user" else "true"

@@ -4,7 +4,8 @@ What is missing (None, NaN) is "-". Nothing is escaped here: the pages do that. 
 every command prints.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -57,6 +58,19 @@ def seconds(duration: Any) -> str:
         if duration >= 2 * size:
             return f"{duration / size:,.1f} {unit}"
     return f"{duration:,.1f} s"
+
+
+def unit_of_time(durations: Iterable[Any]) -> tuple[str, Callable[[Any], str]]:
+    """Return the unit that reads best for most of these seconds, and what writes seconds in it: one for a column."""
+    known = sorted(each for each in durations if not missing(each))
+    middle = known[(len(known) - 1) // 2] if known else 0
+    size, unit = next(((size, unit) for size, unit, _ in UNITS_OF_TIME if middle >= 2 * size), (1, "s"))
+    return unit, lambda duration: number(None if missing(duration) else duration / size, 1)
+
+
+def unbroken(text: str) -> str:
+    """Keep a figure and the unit behind it on one line: "9.7 %", "2.1 min", "5.00 USD"."""
+    return re.sub(r"(?<=\d) (?=%|(?:s|min|h|d|[A-Z]{3})\b)", "\u00a0", text)
 
 
 def age(duration: int) -> str:

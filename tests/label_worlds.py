@@ -13,6 +13,8 @@ import random
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 from reports.tables import base_tables, insert
 
 from pipelines.own_files import read_lines
@@ -117,8 +120,9 @@ def _write(file: Path, header: tuple[str, ...], lines: list[Any]) -> Path:
     return file
 
 
-def play(world: World) -> list[str]:
-    """What is wrong with the views of a world."""
+@contextmanager
+def filled(world: World) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse of this world, with its views."""
     with tempfile.TemporaryDirectory() as folder, base_tables() as connection:
         rules = _write(Path(folder) / "label_rules.csv", ("label", "value", "field", "contains"), world.rules)
         file = _write(Path(folder) / "labels.csv", HEADER, world.file)
@@ -126,6 +130,12 @@ def play(world: World) -> list[str]:
         insert(connection, "jobs", world.jobs)
         insert(connection, "labels", [label._asdict() for label in given])
         create_views(connection, world.timezone, labels=rules)
+        yield connection
+
+
+def play(world: World) -> list[str]:
+    """What is wrong with the views of a world."""
+    with filled(world) as connection:
         jobs = connection.execute("select id, label, value, other_values from reports.labelled_jobs").fetchall()
         spend = connection.execute(
             "select label, value, cast(month as varchar), jobs, coalesce(credits, 0), jobs_in_conflict "

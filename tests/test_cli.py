@@ -535,6 +535,9 @@ def test_what_report_and_notebooks_show_can_be_taken_along(run: Run) -> None:
     assert page.startswith("<!doctype html>")
     assert not Path("-").exists()
     one_line(run("report", "--output", "-", "--json"), 2)
+    assert "no job has a label" in one_line(run("report", "--label", "customer=acme"), 2)
+    for command in ("report", "status"):
+        assert "those of scope user alone" in one_line(run(command, "--scope", "team"), 2)
 
 
 @pytest.mark.usefixtures("synced")

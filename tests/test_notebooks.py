@@ -1,15 +1,19 @@
 """Both notebooks without a browser: they run, and show what SQL says."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import marimo as mo
 import pytest
+from marimo._runtime.params import QueryParams
+from marimo._runtime.state import StateRegistry
 from reports.tables import account, base_tables, hostile, insert
 
+from pipelines import address
 from pipelines.pages import Section
 from pipelines.reports import create_views
 from pipelines.stores.duckdb import connect_readonly
@@ -148,15 +152,167 @@ def test_hostile_text_stays_text(name: str, path: Path) -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_without_a_warehouse_there_is_a_page_that_says_what_to_run(name: str) -> None:
     shown, _ = run(name)
-    assert "make sync" in shown
-    assert "make demo" in shown
+    assert "apiframe-warehouse sync" in shown
+    assert "apiframe-warehouse demo" in shown
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_warehouse_without_jobs_or_views_says_so_too(name: str, path: Path) -> None:
     with base_tables(str(path)) as connection:
         connection.execute("select 1")
-    assert "make sync" in run(name)[0]
+    assert "apiframe-warehouse sync" in run(name)[0]
     with duckdb.connect(str(path)) as connection:
         create_views(connection, "UTC")
     assert "holds no jobs" in run(name)[0]
+
+
+# Filters
+
+
+@pytest.fixture
+def parts(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse of two scopes and of two labels, one of them with a name that means harm."""
+    with base_tables(str(path)) as connection:
+        account(connection)
+        connection.execute("update apiframe.jobs set scope = 'team' where hash(id) % 3 = 0")
+        for label, value in (("customer", "acme"), ("<b>*x*</b>", "y")):
+            connection.execute(
+                f"insert into apiframe.labels by name select id as job_id, '{label}' as label, '{value}' as value, "
+                "0 as other_values from apiframe.jobs where hash(id) % 5 = 0"
+            )
+        create_views(connection, "UTC")
+    with connect_readonly(path) as connection:
+        yield connection
+
+
+@pytest.fixture
+def link(monkeypatch: pytest.MonkeyPatch) -> Callable[..., QueryParams]:
+    """The address that a page is opened with; what is chosen changes it."""
+
+    def opened(**given: str) -> QueryParams:
+        # As marimo gives it to a notebook that is served; one that is run has none.
+        params = QueryParams({key.replace("_", " "): text for key, text in given.items()}, _registry=StateRegistry())
+        monkeypatch.setattr(address.mo, "query_params", lambda: params)
+        return params
+
+    return opened
+
+
+def test_an_account_of_one_scope_without_labels_is_not_asked_about_them(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert list(cells("credit_spend")[1]["filters"].elements) == ["days", "zone", "models", "unit"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_configured_scope_is_shown_and_said(name: str, parts: duckdb.DuckDBPyConnection) -> None:
+    shown, answers = run(name)
+    [expected] = sql(parts, f"select count(*) from reports.jobs where {RECENT} and scope = 'user'")
+    total = next(iter(answers.values())).data.iloc[0]
+    assert total["jobs"] == expected > 0
+    assert "<p>Your own jobs (scope user)" in shown
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_link_shows_what_was_chosen(
+    name: str, parts: duckdb.DuckDBPyConnection, link: Callable[..., QueryParams]
+) -> None:
+    [last] = sql(parts, "select max(day) from reports.jobs")
+    days = f"{last - timedelta(days=8)},{last - timedelta(days=1)}"
+    link(
+        days=days,
+        scope="team",
+        per="week",
+        model="model-1,model-2",
+        label_customer="acme",
+        of="model-2",
+        first="dearest",
+    )
+    shown, defined = cells(name)
+    [jobs, behind] = sql(
+        parts,
+        "select count(*), count(*) filter (model = 'model-2') from reports.labelled_jobs "
+        f"where label = 'customer' and value = 'acme' and day between date '{days[:10]}' and date '{days[11:]}' "
+        "and model in ('model-1', 'model-2')",
+    )
+    first = next(iter(defined["answers"].values()))
+    assert (first.data.iloc[0]["jobs"], first.asked.unit) == (jobs, "week")
+    assert f"<p>All {behind} jobs, dearest first." in shown.replace('<span class="paragraph">', "<p>")
+    assert "Only jobs with customer = acme." in shown
+
+
+def test_what_is_chosen_is_written_into_the_address(
+    parts: duckdb.DuckDBPyConnection, link: Callable[..., QueryParams]
+) -> None:
+    there = link()
+    address.keep("model", ["a,b", 'c"d', ""])
+    assert address.kept("model") == ["a,b", 'c"d', ""]
+    address.keep("model", [])
+    address.keep("model", [])
+    assert "model" not in there
+
+
+@pytest.mark.parametrize("hostile_text", ["<script>", "x,y,z", "9999-99-99,1", '"', "\0", "2026-01-01,0001-01-01"])
+def test_what_an_address_says_that_is_not_there_to_choose_is_left_out(
+    hostile_text: str, parts: duckdb.DuckDBPyConnection, link: Callable[..., QueryParams]
+) -> None:
+    usual = cells("credit_spend")[1]["filters"].value
+    keys = ("days", "zone", "model", "per", "scope", "label_customer", "of", "on", "first")
+    link(**dict.fromkeys(keys, hostile_text))
+    shown, defined = cells("credit_spend")
+    assert defined["filters"].value == usual
+    assert "<script>" not in shown
+
+
+def test_a_label_is_shown_as_it_is_written(parts: duckdb.DuckDBPyConnection) -> None:
+    shown = cells("credit_spend")[0]
+    assert "<b>" not in shown
+    assert "<em>x" not in shown
+
+
+# The jobs behind a bar
+
+
+def test_the_jobs_behind_a_bar_are_listed_with_their_ids(
+    warehouse: duckdb.DuckDBPyConnection, link: Callable[..., QueryParams]
+) -> None:
+    [day] = sql(warehouse, "select max(day) - 3 from reports.jobs")
+    link(on=f"{day}", of="model-2", first="newest failures")
+    shown, defined = cells("failure_rates")
+    ids = [
+        identity
+        for (identity,) in warehouse.execute(
+            f"select id from reports.jobs where day = date '{day}' and model = 'model-2' and is_failed"
+        ).fetchall()
+    ]
+    assert ids
+    assert all(f"<td>{identity}</td>" in shown for identity in ids)
+    assert f"All {len(ids)} job" in shown
+    link(first="dearest")
+    shown, defined = cells("credit_spend")
+    [jobs] = sql(warehouse, f"select count(*) from reports.jobs where {RECENT}")
+    assert f"200 of {jobs:,} jobs, dearest first." in shown
+    assert set(defined["drill"].elements["start"].options) > {f"{day}"}
+
+
+def test_tables_are_printed_whole(warehouse: duckdb.DuckDBPyConnection) -> None:
+    shown = cells("credit_spend")[0]
+    printed = shown.split('<table class="whole"')
+    assert max(part.count("<tr>") for part in printed) == 201, "the jobs and their header"
+
+
+# The demo's
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_without_a_warehouse_the_demos_is_shown_and_said_to_be_made_up(name: str, path: Path) -> None:
+    with base_tables(str(path.with_name("demo.duckdb"))) as connection:
+        account(connection, 100, 5)
+        create_views(connection, "UTC")
+    shown, answers = run(name)
+    assert "Made-up data" in shown
+    assert next(iter(answers.values())).data.iloc[0]["jobs"] == 100
+    with base_tables(str(path)) as connection:
+        account(connection, 10, 5)
+        create_views(connection, "UTC")
+    shown, answers = run(name)
+    assert "Made-up data" not in shown
+    assert next(iter(answers.values())).data.iloc[0]["jobs"] == 10

@@ -103,6 +103,7 @@ def test_plain_views_stay_within_what_every_engine_knows() -> None:
         "daily_reliability: day, model",
         "failure_reasons: model, failure_reason",
         "turnaround: model",
+        "daily_turnaround: day, model",
         "open_jobs: id",
         "webhooks: day, webhook_status",
         "assets: job_id, position",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -19,8 +19,10 @@ import pandas as pd
 
 from pipelines.charts import Chart, Width
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.palette import GREY, colours
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
+from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import label, labels, missing
 
 
@@ -40,25 +42,35 @@ class Running(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`."""
+    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`.
+
+    `budget` is that of a calendar month.
+    """
 
     period: Period
     unit: str
     now: datetime
     known: Extent
+    budget: Budget = NO_BUDGET
     _counted: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
     _until: list[datetime] = field(default_factory=list, compare=False, repr=False)
 
     def summary(self, connection: duckdb.DuckDBPyConnection, *by: str) -> pd.DataFrame:
         """Return `queries.summary` of the period; sections that ask for the same share it."""
-        if by not in self._counted:
-            self._counted[by] = queries.summary(connection, self.period, *by)
+        for needed in (by, ()):
+            if needed not in self._counted:
+                self._counted[needed] = queries.summary(connection, self.period, *needed)
         return self._counted[by]
+
+    @property
+    def total(self) -> pd.Series[Any]:
+        """The summary of the whole period, where any was asked for."""
+        return self._counted[()].iloc[0]
 
     def until(self, connection: duckdb.DuckDBPyConnection) -> datetime:
         """Return up to when jobs are known, on the clocks of the period's zone."""
         if not self._until:
-            self._until.append(queries.known_until(connection, self.now, self.period.timezone))
+            self._until.append(queries.known_until(connection, self.now, self.period.timezone, self.period.scope))
         return self._until[0]
 
     def running(self, connection: duckdb.DuckDBPyConnection) -> Running | None:
@@ -78,6 +90,28 @@ class Asked:
     def names(self, models: Iterable[Any]) -> list[str]:
         """Label models as every table of the page does."""
         return [self._names.get(None if missing(model) else model) or label(model) for model in models]
+
+    @cached_property
+    def _colours(self) -> Mapping[Any, str]:
+        return colours(None if missing(model) else model for model in self.known.appeared)
+
+    def colours(self, models: Iterable[Any]) -> list[str]:
+        """Return the colour of each model, the same on every page; one the warehouse does not know is grey."""
+        return [self._colours.get(None if missing(model) else model, GREY) for model in models]
+
+    def shown(self) -> list[str]:
+        """Say which jobs count, where these are not all that there are: their scope, their labels."""
+        period, words = self.period, []
+        if period.scope is not None:
+            read, theirs = self.known.scopes.get(period.scope), "The team's jobs, your own among them"
+            others = "" if period.scope == "team" else "; those of the team are held too"
+            words.append(
+                f"{theirs if period.scope == 'team' else 'Your own jobs'} (scope {period.scope})"
+                f"{f', last read {read} UTC' if read else ''}{others}."
+            )
+        for name, values in period.labels:
+            words.append(f"Only jobs with {label(name)} = {' or '.join(map(label, values))}.")
+        return words
 
     def since(self, moment: datetime) -> float:
         """Return the seconds that have passed since; none where the clock that gave it is ahead of ours."""
@@ -105,10 +139,15 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under a caption; words are labelled already, a page only escapes them."""
+    """Rows under a caption; words are labelled already, a page only escapes them.
+
+    `total` has a value for each column, None where none is to be seen: a last row of the report.
+    """
 
     caption: str
     columns: list[Column]
+    total: tuple[Any, ...] = ()
+    most: int = 25  # rows in the report; the rest is summed up in a line under it
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return its rows of values."""
@@ -124,6 +163,7 @@ class Section:
     title = ""  # of its chart; {unit} is day, week or month
     question = ""  # over it in a notebook, where that is not the title
     by: tuple[str, ...] = ()  # of the summary that it is made of, where it is
+    of_account = False  # about the account as a whole: left out where some models or labels alone are asked for
 
     def __init__(self, asked: Asked, data: Any) -> None:
         self.asked = asked
@@ -184,6 +224,8 @@ def sections(page: str) -> list[type[Section]]:
 def answers(page: str, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[Section]:
     """Ask the questions of a page; one that fails leaves the others."""
     for kind in sections(page):
+        if kind.of_account and asked.period.is_part:
+            continue
         try:
             if (data := kind.load(connection, asked)) is not None:
                 yield kind(asked, data)

@@ -6,6 +6,7 @@ import pandas as pd
 from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Section
+from pipelines.palette import RED
 from pipelines.significance import above
 from pipelines.wording import number, percent
 
@@ -31,12 +32,12 @@ class FailureRateOverTime(Section):
     def chart(self, width: Width) -> Chart:
         unit = self.asked.unit
         data = charts.failed_percent(self.data, unit)
-        return charts.over_time(data, unit, charts.FAILED, "failed (%)", charts.RED, charts.FAILED_TIPS, width)
+        return charts.over_time(data, unit, charts.FAILED, "failed (%)", RED, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
         if self.data.empty:
             return "No job has finished or failed in this period."
-        return f"{self.found()} The pale bars are 95 % intervals: few jobs, long bar."
+        return f"{self.found()} The thin bars are 95 % intervals: few jobs, long bar."
 
     def found(self) -> str:
         """Say what stands out against the rate of the whole period, the worst first. Needs jobs that ended."""

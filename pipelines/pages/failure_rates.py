@@ -26,7 +26,8 @@ class FailureRates(Section):
     def chart(self, width: Width) -> Chart:
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
         data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
-        return charts.spans(data, charts.FAILED, title, charts.RED, charts.FAILED_TIPS, width)
+        colours = self.asked.colours(data["model"])
+        return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
         data = self.data[self.data["ended"] > 0]  # the dearest first
@@ -50,6 +51,8 @@ class FailureRates(Section):
         data = self.data
         ends = zip(data["failure_rate_low"], data["failure_rate_high"], data["ended"], strict=True)
         intervals = [f"{share(low)} to {share(high)}" if ended else "-" for low, high, ended in ends]
+        total = self.asked.total
+        names = ("finished", "failed", "failure_rate", "", "cancelled", "open", "unknown")
         return Table(
             "Outcomes by model (jobs)",
             [
@@ -62,6 +65,7 @@ class FailureRates(Section):
                 Column("Open", data["open"], number),
                 Column("Unknown", data["unknown"], number),
             ],
+            ("All", *(total[name] if name else None for name in names)),
         )
 
     def _ended(self) -> pd.DataFrame:

@@ -18,6 +18,7 @@ class Reconciliation(Section):
     place = 35
     heading = "Spend"
     question = "Do jobs and balance add up?"
+    of_account = True
 
     def __init__(self, asked: Asked, data: Any) -> None:
         super().__init__(asked, data)

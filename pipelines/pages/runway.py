@@ -29,10 +29,11 @@ class CreditsLeft(Section):
     """The balance and its runway, whatever the period; data: readings and runway, None where nothing was read."""
 
     pages = ("report", "credit_spend")
-    place = 35
+    place = 38
     heading = "Credits left"
     title = "Credits left, and for how long"
     question = "How long do the credits last?"
+    of_account = True
 
     @classmethod
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Left | None:
@@ -68,7 +69,7 @@ class CreditsLeft(Section):
         known = [(at, float(left)) for at, left in self.data.readings.itertuples(index=False)]
         known.append((found.at, float(found.credits_left)))
         until = found.latest or found.ends_on or found.at.date() + timedelta(days=DAYS)
-        return charts.ahead(known, [day for day in found.path if day.day <= until], width)
+        return charts.ahead(known, [day for day in found.path if day.day <= until], "credits left", width)
 
     def sentence(self) -> str:
         found = self.data.runway

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pandas as pd
@@ -33,9 +33,20 @@ class Spend(Section):
     def load(cls, connection: duckdb.DuckDBPyConnection, asked: Asked) -> Spent:
         return Spent(asked.summary(connection, asked.unit, "model"), asked.running(connection))
 
+    def __init__(self, asked: Asked, data: Any) -> None:
+        super().__init__(asked, data)
+        total = asked.total
+        self.currency = None if missing(total["cost"]) or not total["cost"] else total["currency"]
+        if self.currency:
+            self.title = self.question = f"Spend per {asked.unit} and model, in {self.currency}"
+
     def chart(self, width: Width) -> Chart:
         summary, running = self.data
-        return charts.stacked(summary, self.asked.unit, "credits", width, running and running.start)
+        colours = self.asked.colours(summary["model"])
+        if self.currency:
+            summary = summary.rename(columns={"cost": self.currency})
+        unit, start = self.asked.unit, running and running.start
+        return charts.stacked(summary, unit, self.currency or "credits", colours, width, start)
 
     def sentence(self) -> str:
         unit = self.asked.unit

@@ -5,34 +5,56 @@ They count exactly as the views do (reports/README.md), so the same period gives
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.errors import ApiframeWarehouseError
+from pipelines.errors import ApiframeWarehouseError, ConfigurationError
+from pipelines.exact import moment
 from pipelines.reports import engine_of, macros, render
+from pipelines.tables import SCHEMA
+from pipelines.warehouse import Warehouse, in_scope
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NO_VIEWS = "the warehouse has no views, or those of another version: run apiframe-warehouse sync"
 UNITS = ("day", "week", "month")
+#: In which order jobs may be listed: which of them, and by what.
+ORDERS = {
+    "newest": ("true", "created_at desc"),
+    "dearest": ("true", "credits desc nulls last"),
+    "newest failures": ("is_failed", "created_at desc"),
+}
+Labels = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Period:
-    """Days from `first` to `last`, both included, in `timezone`; `models` None is all, "" the null one.
+    """Days from `first` to `last`, both included, in `timezone`, and which of their jobs count.
 
-    `until` cuts it off behind that moment, on the clocks of the zone.
+    `models` None is all, "" the null one. `scope` is user or team, None where there is nothing to choose; the list of
+    the team holds the user's own jobs too. `labels` are pairs of a label and values: a job counts that has one of the
+    values of each label, where "" is that it has none. `until` cuts it off behind that moment, on the clocks of the
+    zone.
     """
 
     first: date
     last: date
     timezone: str = "UTC"
     models: tuple[str, ...] | None = None
+    scope: str | None = None
+    labels: Labels = ()
     until: datetime | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Tell whether some of the jobs are left out, by their model or label."""
+        return self.models is not None or bool(self.labels)
 
     @property
     def days(self) -> int:
@@ -45,26 +67,58 @@ class Period:
         cut = known_until - back if known_until and known_until.date() <= self.last else None
         return replace(self, first=self.first - back, last=self.first - day, until=cut)
 
+    def holds(self, model: str) -> bool:
+        """Tell whether jobs of a model count."""
+        return self.models is None or model in self.models
+
+    def starts(self, unit: str) -> list[date]:
+        """Return the first day of each day, week or month that it touches."""
+        return list(dict.fromkeys(_start(day, unit) for day in self._days()))
+
+    def part(self, unit: str, start: date | None, model: str | None) -> Period:
+        """Return what of it lies in the day, week or month that begins at `start`, and is of a model; None is all."""
+        days = [day for day in self._days() if start is None or _start(day, unit) == start]
+        return replace(self, first=days[0], last=days[-1], models=self.models if model is None else (model,))
+
+    def _days(self) -> Iterator[date]:
+        return (self.first + timedelta(days=place) for place in range(self.days))
+
     def unit(self) -> str:
         """Return the unit that leaves bars wide enough to be told apart."""
         return UNITS[(self.days > 120) + (self.days > 840)]
 
 
+def _start(day: date, unit: str) -> date:
+    back = {"day": 0, "week": day.weekday(), "month": day.day - 1}[unit]
+    return day - timedelta(days=back)
+
+
 @dataclass(frozen=True)
 class Extent:
-    """What there is to choose from; days are those of the views, models the most used first."""
+    """What there is to choose from; days are those of the views, models the most used first.
+
+    `appeared` has the same models by their first job: one that comes is the last.
+    `scopes` are those that are held, with when each was last read, as `synced`.
+    """
 
     oldest: date
     newest: date
     synced: str | None
     models: pd.Series[Any]
+    appeared: pd.Series[Any]
     zones: list[str]
+    scopes: Mapping[str, str | None]
 
 
-IN_PERIOD = """
-    {local_day(created_at)} between $first and $last
-    and (cast($until as timestamp) is null or {local_time(created_at)} <= cast($until as timestamp))
-    and (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+#: Conditions on a table or view of jobs: that they are those that count, of any day, and that they are of the period.
+OF_JOBS = """
+    (cast($models as varchar[]) is null or coalesce(model, '') = any(cast($models as varchar[])))
+    and {is_chosen(id)}
+"""
+IN_PERIOD = f"""
+    {{local_day(created_at)}} between $first and $last
+    and (cast($until as timestamp) is null or {{local_time(created_at)}} <= cast($until as timestamp))
+    and {OF_JOBS}
 """
 PERIOD = f"""
 with period as (
@@ -118,37 +172,89 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     fresh = frame(
         connection, "select cast(last_sync_at at time zone 'UTC' as varchar) as synced from reports.freshness"
     )
-    models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
+    models = frame(
+        connection,
+        "select model, row_number() over (order by min(created_at), model) as place "
+        "from reports.jobs group by model order by count(*) desc, model",
+    )
     zones = frame(connection, "select name from pg_timezone_names() order by name")
     synced = fresh["synced"][0]
+    scopes = Warehouse.over(connection).scopes()
     return Extent(
         bounds["oldest"],
         bounds["newest"],
         synced[:16] if isinstance(synced, str) else None,
         models["model"],
+        models.sort_values("place")["model"],
         zones["name"].tolist(),
+        {scope: None if at is None else f"{moment(at):%Y-%m-%d %H:%M}" for scope, at in scopes.items()},
     )
 
 
-def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str) -> datetime:
+def scope_shown(held: Collection[str], asked: str | None, configured: str) -> str | None:
+    """Return the scope whose jobs count: the one that is asked for, else the one that is configured.
+
+    None where there are not two to choose from. Raises ConfigurationError where the one asked for is not held.
+    """
+    if asked is not None and held and asked not in held:
+        raise ConfigurationError(
+            f"no jobs of scope {asked} are held, those of scope {' and '.join(held)} alone: "
+            f"sources.apiframe.scope = {asked!r} and a sync bring them"
+        )
+    return (asked or configured) if len(held) > 1 else None
+
+
+def label_values(connection: duckdb.DuckDBPyConnection, most: int | None = None) -> dict[str, list[str]]:
+    """Return the values of each label that there is, at most so many, of most jobs first; "" is none, and the last."""
+    found = frame(
+        connection,
+        "select label, value from reports.spend_by_label group by label, value "
+        "order by label, value is null, sum(jobs) desc, value",
+    )
+    return {name: [*group["value"].dropna()[:most], ""] for name, group in found.groupby("label")}
+
+
+def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> Labels:
+    """Return the labels of a period as `label=value` says them, the values of one label together.
+
+    Raises ConfigurationError for a text that is none and for a label that does not exist.
+    """
+    known = label_values(connection) if asked else {}
+    chosen: dict[str, list[str]] = {}
+    for text in asked:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign:
+            raise ConfigurationError(f"--label {text!r}: must be like customer=acme, or customer= for jobs without")
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "no job has a label"
+            raise ConfigurationError(f"--label {text!r}: there is no label {name!r}, {there}")
+        chosen.setdefault(name, []).append(value)
+    return tuple((name, tuple(values)) for name, values in chosen.items())
+
+
+def known_until(
+    connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str, scope: str | None = None
+) -> datetime:
     """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
 
-    A job that was created while it ran, and that it has brought, shows that it knows a little more.
+    Of the team's jobs one with scope team knows alone. A job that was created while it ran, and that it has brought,
+    shows that it knows a little more.
     """
-    query = """
+    query = f"""
         with syncs as (
             select
                 max(started_at) as started_at,
                 least(cast($now as timestamptz), max(finished_at)) as finished_at
             from apiframe.sync_runs
+            where {"scope = 'team'" if scope == "team" else "true"}
         )
-        select {local_time(least(
+        select {{local_time(least(
             cast($now as timestamptz),
             greatest(
                 (select started_at from syncs),
                 (select max(created_at) from apiframe.jobs where created_at <= (select finished_at from syncs))
             )
-        ))}
+        ))}}
     """
     words = macros(timezone, [], engine_of(connection))
     [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
@@ -180,20 +286,49 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
     )
 
 
+def jobs(connection: duckdb.DuckDBPyConnection, period: Period, order: str, most: int) -> tuple[pd.DataFrame, int]:
+    """Return at most so many jobs of a period, in an order of ORDERS, and of how many they are the first."""
+    condition, by = ORDERS[order]
+    found = frame(
+        connection,
+        f"{PERIOD} select id, created_at, model, outcome, credits, credits_pending, turnaround_s, failure_reason, "
+        f"count(*) over () as jobs from period where {condition} order by {by}, created_at desc, id limit {most}",
+        period,
+    )
+    return found, int(found["jobs"].iloc[0]) if len(found) else 0
+
+
 def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | None = None) -> pd.DataFrame:
-    """Run a query, its macros replaced, and return its rows; `period` gives $first, $last, $until and $models."""
+    """Run a query, its macros replaced, and return its rows; `period` gives what IN_PERIOD needs."""
     given: dict[str, Any] = {}
     if period:
-        query = render(query, macros(period.timezone, [], engine_of(connection)))
-        given = {
+        words = macros(period.timezone, [], engine_of(connection))
+        query = render(query, {**words, "is_chosen": partial(_is_chosen, period)})
+        values: dict[str, Any] = {
             "first": period.first,
             "last": period.last,
             "until": period.until,
             "models": None if period.models is None else list(period.models),
         }
+        for place, (label, chosen) in enumerate(period.labels):
+            values |= {f"label_{place}": label, f"values_{place}": list(chosen)}
+        given = {name: value for name, value in values.items() if f"${name}" in query}
     # Through Arrow: DuckDB's own way to pandas warns on times with a zone.
     try:
         rows: pd.DataFrame = connection.sql(query, params=given).to_arrow_table().to_pandas()
     except (duckdb.CatalogException, duckdb.BinderException):
         raise ApiframeWarehouseError(NO_VIEWS) from None
     return rows
+
+
+def _is_chosen(period: Period, identity: str) -> str:
+    """Return the condition that the job of this id is of the scope and has the labels of a period."""
+    of_scope = (
+        [f"{identity} in (select id from {SCHEMA}.jobs where {in_scope('user')})"] if period.scope == "user" else []
+    )
+    of_labels = [
+        f"{identity} in (select id from reports.labelled_jobs where label = $label_{place} "
+        f"and coalesce(value, '') = any(cast($values_{place} as varchar[])))"
+        for place in range(len(period.labels))
+    ]
+    return " and ".join([*of_scope, *of_labels]) or "true"

@@ -35,6 +35,17 @@ def test_without_credits_there_is_still_a_picture(add: Make, answer: Make) -> No
     assert section.chart(900) is not None
 
 
+def test_the_bars_are_in_money_where_all_of_it_is_known(add: Make, answer: Make, price: Make) -> None:
+    add(1, "COMPLETED", credit_cost=10)
+    add(1, "COMPLETED", credit_cost=20, hours=30)
+    price("2024-04-16", "0.5")
+    assert answer(Spend).title == "Credits per day and model"
+    price("2024-01-01", "0.25")
+    section = answer(Spend)
+    assert section.title == section.question == "Spend per day and model, in USD"
+    assert section.chart(900).data["USD"].tolist() == [5, 5]
+
+
 @pytest.mark.parametrize(("unit", "pale"), [("day", "2024-04-16"), ("week", "2024-04-15"), ("month", "2024-04-01")])
 def test_the_bar_that_still_grows_is_pale_and_says_so(add: Make, answer: Make, unit: str, pale: str) -> None:
     for hours in (1, 24 * 20):
@@ -42,7 +53,7 @@ def test_the_bar_that_still_grows_is_pale_and_says_so(add: Make, answer: Make, u
     drawn = answer(Spend, days=40, unit=unit).chart(900).to_dict()
     [bars] = drawn["datasets"].values()
     assert {bar["start"] for bar in bars if bar["state"] == "known in part"} == {pale}
-    assert drawn["encoding"]["opacity"]["condition"]["value"] < 1
+    assert drawn["encoding"]["fillOpacity"]["condition"]["value"] < 1
 
 
 def test_a_period_that_is_over_has_no_pale_bar(warehouse: duckdb.DuckDBPyConnection, add: Make, answer: Make) -> None:
@@ -51,4 +62,4 @@ def test_a_period_that_is_over_has_no_pale_bar(warehouse: duckdb.DuckDBPyConnect
     insert(warehouse, "sync_runs", [{"started_at": "2024-04-17T00:00:00Z"}])
     section = answer(Spend, now=NOW + timedelta(days=1))
     assert "pale" not in section.sentence()
-    assert "opacity" not in section.chart(900).to_dict()["encoding"]
+    assert "fillOpacity" not in section.chart(900).to_dict()["encoding"]
