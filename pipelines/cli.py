@@ -108,6 +108,10 @@ class _Examples(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f" {text}" if re.match(r"--\s", text) else text for text in args])
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence whole: it is wrapped where it is too long, and not cut."""
+        return re.split(r"(?<=\.)\s", " ".join((self.help or "").split()), maxsplit=1)[0]
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
             with formatter.section("Examples"):
@@ -501,8 +505,8 @@ def inputs_command(limit: int | None, quiet: bool, as_json: bool) -> None:
         _print_json(done._asdict())
     elif not quiet:
         click.echo(
-            f"{counted(done.read, 'input')} read, {done.without:,} jobs without · {counted(done.requests, 'request')}, "
-            f"{done.seconds:.1f} s · {done.missing:,} still missing"
+            f"{counted(done.read, 'input')} read, {counted(done.without, 'job')} without · "
+            f"{counted(done.requests, 'request')}, {done.seconds:.1f} s · {done.missing:,} still missing"
         )
         if not done.published:
             click.echo("note: readers see them after the next sync", err=True)
@@ -532,7 +536,7 @@ def copy_command(target: str, as_json: bool) -> None:
     if as_json:
         _print_json(copied._asdict())
     else:
-        click.echo(f"{copied.jobs:,} jobs and {copied.syncs:,} syncs copied to {copied.place}")
+        click.echo(f"{counted(copied.jobs, 'job')} and {counted(copied.syncs, 'sync')} copied to {copied.place}")
         click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
 
 
@@ -695,7 +699,7 @@ class _Progress:
 def _print_outcome(outcome: Outcome) -> None:
     run = outcome.run
     parts = [
-        f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
+        f"{counted(run.jobs_read, 'job')} read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
         f"{run.open_jobs:,} still open",
         f"{exact(outcome.credits_added, '+') if outcome.credits_added else 'no'} credits",
         f"{counted(run.requests, 'request')}, {outcome.seconds:.1f} s",
@@ -704,9 +708,10 @@ def _print_outcome(outcome: Outcome) -> None:
     click.echo(" · ".join(parts))
     if run.mode == "full":
         fields = ", ".join(f"{name} {count:,}" for name, count in outcome.drift.items())
-        click.echo(f"{outcome.drifted:,} jobs had drifted" + (f" ({fields})" if fields else ""))
+        click.echo(f"{counted(outcome.drifted, 'job')} had drifted" + (f" ({fields})" if fields else ""))
     if outcome.delisted:
-        click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
+        kept = "is no longer listed; it is" if outcome.delisted == 1 else "are no longer listed; they are"
+        click.echo(f"{counted(outcome.delisted, 'job')} {kept} kept, with delisted_at set")
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
 
@@ -741,19 +746,22 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         if first_load["running"]:
             return ["a first load is running; nothing is published yet"]
         reached = f", back to {first_load['back_to'][:10]}" if first_load["back_to"] else ""
-        return [f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"]
+        return [f"a first load was cut short at {counted(first_load['jobs'], 'job')}{reached}: sync goes on from there"]
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     other = {"user": "; the team's jobs are held too: --scope team", "team": ", your own jobs among them: --scope user"}
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
-        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')})",
+        "API": run["base_url"],
+        "account": _account(run, found["balance"]),
+        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')}), "
+        f"{_time(run['finished_at'], found['timezone'])}",
         "scope": found["scope"] + (other[found["scope"]] if len(found["scopes"]) > 1 else ""),
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
-        "newest job": _time(found["newest_job"]),
+        "newest job": _time(found["newest_job"], found["timezone"]),
         "open jobs": f"{found['open_jobs']:,}",
         "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
-        "high-water mark": _time(found["high_water_mark"]),
+        "high-water mark": _time(found["high_water_mark"], found["timezone"]),
         "balance": _balance(found["balance"]),
         "books": _books(found["reconciliation"]),
     }
@@ -782,8 +790,16 @@ def _books(held: dict[str, Any] | None) -> str:
     return f"{held['verdict']} {age(held['age_seconds'])} ago; {off}, by {exact(held['residual'])} credits in all"
 
 
-def _time(iso: str | None) -> str:
-    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S} UTC" if iso else "none"
+def _account(run: dict[str, Any], read: dict[str, Any] | None) -> str:
+    told = [f"team {read['team_name']}"] if read and read["team_name"] else []
+    told += [f"{kind} {run[f'{kind}_id']}" for kind in ("team", "user") if run[f"{kind}_id"]]
+    return ", ".join(told) or "not known yet"
+
+
+def _time(iso: str | None, timezone: str) -> str:
+    from pipelines.zones import clock
+
+    return f"{clock(datetime.fromisoformat(iso), timezone)} {timezone}" if iso else "none"
 
 
 def _print_json(facts: dict[str, Any]) -> None:

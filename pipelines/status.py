@@ -59,6 +59,7 @@ def facts(chosen: Settings, now: int, scope: str | None = None) -> dict[str, Any
         "size_bytes": size,
         "scope": shown or next(iter(held), chosen.scope),
         "scopes": list(held),
+        "timezone": chosen.timezone,
         **published,
         "spent_this_month": spent,
     }

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines.checks import Asked, State
-from pipelines.wording import exact, money
+from pipelines.wording import counted, exact, money
 from pipelines.zones import begins, local
 
 WARN_AT = Decimal("0.8")  # of the month's budget
@@ -52,7 +52,7 @@ def credits_spent(asked: Asked, running: Month) -> tuple[Decimal, str]:
         today=running.today,
     )
     message = running.told(spent, "credits")
-    return spent, f"{message}, without {unknown:,} jobs of unknown cost" if unknown else message
+    return spent, f"{message}, without {counted(unknown, 'job')} of unknown cost" if unknown else message
 
 
 def state(spent: Decimal, budget: Decimal, running: Month) -> State:

@@ -8,7 +8,7 @@ from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Section
 from pipelines.palette import RED
 from pipelines.significance import above
-from pipelines.wording import number, percent
+from pipelines.wording import counted, percent
 
 MOST_NAMED = 3
 
@@ -47,7 +47,7 @@ class FailureRateOverTime(Section):
             return f"No {unit} stands out against the {rate} of the whole period."
         worst = found.sort_values("failure_rate_low", ascending=False).head(MOST_NAMED)
         rates = [
-            f"{percent(failing)} of {number(ended)} ended jobs"
+            f"{percent(failing)} of {counted(ended, 'ended job')}"
             for failing, ended in zip(worst["failure_rate"], worst["ended"], strict=True)
         ]
         if len(found) == 1:

@@ -6,7 +6,7 @@ from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Column, Section, Table
 from pipelines.significance import above
-from pipelines.wording import number, percent, share
+from pipelines.wording import counted, number, percent, share
 
 
 class FailureRates(Section):
@@ -34,7 +34,7 @@ class FailureRates(Section):
         if data.empty:
             return "No job has finished or failed in this period."
         rate = data["failed"].sum() / data["ended"].sum()
-        overall = f"{percent(rate)} of the {number(data['ended'].sum())} jobs that ended failed"
+        overall = f"{percent(rate)} of the {counted(data['ended'].sum(), 'job')} that ended failed"
         found = data[above(zip(data["failed"], data["ended"], strict=True))]
         if found.empty:
             return f"{overall}. No model stands out: the differences may be chance."
