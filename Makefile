@@ -52,7 +52,10 @@ test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longe
 .PHONY: test-browser
 test-browser: .venv/.installed ## open report and notebooks in Chromium (installs Debian's chromium where it can)
 	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
-	@$(BIN)/pytest -m browser --ignore tests/destinations
+	@if command -v npm >/dev/null; then \
+	  test -e .venv/axe/node_modules/axe-core || npm install --silent --no-save --prefix .venv/axe axe-core@4; \
+	else echo "NO NPM HERE: what axe says of report and notebooks is not tested"; fi
+	@$(BIN)/pytest -m browser --ignore tests/destinations -rs
 
 .venv/.spark: .venv/.installed
 	@echo "installing pyspark into .venv (450 MB, once)"

@@ -108,6 +108,10 @@ class _Examples(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f" {text}" if re.match(r"--\s", text) else text for text in args])
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence whole: it is wrapped where it is too long, and not cut."""
+        return re.split(r"(?<=\.)\s", " ".join((self.help or "").split()), maxsplit=1)[0]
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
             with formatter.section("Examples"):
@@ -139,6 +143,14 @@ scope_option = click.option(
     "--scope",
     type=click.Choice(["user", "team"]),
     help="Where both are held: your own jobs, or the team's.  [default: sources.apiframe.scope]",
+)
+label_option = click.option(
+    "--label",
+    "labels",
+    metavar="LABEL=VALUE",
+    multiple=True,
+    help="Only jobs with this value of a label (customer=: with none). Of several labels all must hold, of several "
+    "values of one any.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
@@ -270,14 +282,7 @@ def query_command(
 @click.option("--from", "first", metavar="DATE", help="The first day.")
 @click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
 @scope_option
-@click.option(
-    "--label",
-    "labels",
-    metavar="LABEL=VALUE",
-    multiple=True,
-    help="Only jobs with this value of a label (customer=: with none). Of several labels all must hold, of several "
-    "values of one any.",
-)
+@label_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -294,12 +299,11 @@ def report_command(
     as_json: bool,
 ) -> None:
     """Write one HTML file that opens anywhere: spend, reliability, failures, turnaround, stuck jobs."""
-    from zoneinfo import ZoneInfo
-
     from pipelines.report import made, write_report
     from pipelines.reports import queries
     from pipelines.stores import connect
     from pipelines.warehouse import Warehouse
+    from pipelines.zones import local
 
     chosen = settings.load()
     if days is not None and first is not None:
@@ -307,18 +311,19 @@ def report_command(
     if output == "-" and as_json:
         raise click.UsageError("give --json or --output -, not both")
     now = datetime.now(UTC)
-    last_day = _day(last) if last else now.astimezone(ZoneInfo(chosen.timezone)).date()
-    first_day = _day(first) if first else last_day - timedelta(days=(days or 30) - 1)
-    if first_day > last_day:
-        raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
+    begin, end = _day(first) if first else None, _day(last) if last else None
     target = Path(output) if output else chosen.path.with_name("report.html")
     with contextlib.closing(connect(chosen)) as connection:
+        last_day = end or local(connection, now, chosen.timezone).date()
+        first_day = begin or last_day - timedelta(days=(days or 30) - 1)
+        if first_day > last_day:
+            raise click.UsageError(f"the first day {first_day} is after the last day {last_day}")
         held, days_of = Warehouse.over(connection).scopes(), (first_day, last_day, chosen.timezone, now)
         shown, of = queries.scope_shown(held, scope, chosen.scope), queries.labels_asked(connection, labels)
         if output == "-":
-            click.echo(made(connection, *days_of, scope=shown, labels=of)[0], nl=False)
+            click.echo(made(connection, *days_of, scope=shown, labels=of, budget=chosen.budget)[0], nl=False)
             return
-        headline = write_report(connection, target, *days_of, scope=shown, labels=of)
+        headline = write_report(connection, target, *days_of, scope=shown, labels=of, budget=chosen.budget)
     if as_json:
         _print_json({"path": str(target), **headline})
     else:
@@ -410,7 +415,7 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     if every_time and not notify:
         raise click.UsageError("--every-time goes with --notify")
     if notify:
-        alarms.channels(chosen)
+        alarms.require_channels(chosen)
     try:
         connection = connect(chosen)
     except NoWarehouseError:
@@ -431,6 +436,51 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     if notify:
         alarms.tell(chosen, findings, now, folder=stores.store_for(chosen).folder, every_time=every_time)
     return 5 if failing else 0
+
+
+@_command(
+    "digest",
+    "apiframe-warehouse digest --print                # the last 7 whole days",
+    "apiframe-warehouse digest --output week.html     # for cron, once a week",
+    "apiframe-warehouse digest --days 1               # once a day",
+)
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="The last so many whole days.")
+@scope_option
+@label_option
+@click.option(
+    "--output", type=click.Path(dir_okay=False), help="Write the report of these days, too; mail takes it along."
+)
+@click.option("--print", "only_print", is_flag=True, help="Print it and send nothing.")
+@json_option
+def digest_command(
+    days: int,
+    scope: str | None,
+    labels: tuple[str, ...],
+    output: str | None,
+    only_print: bool,
+    as_json: bool,
+) -> None:
+    """Send the last whole days in at most 15 lines: spend, what changed, failures, refunds due, credits left.
+
+    It goes where check --notify sends to: runtime.slack_incoming_hook, checks.webhook_url, checks.mail_to. Where none
+    of these is set it is printed.
+    """
+    from pipelines import alarms, digest
+    from pipelines.stores import connect
+
+    chosen = settings.load()
+    with contextlib.closing(connect(chosen)) as connection:
+        report = Path(output).absolute() if output else None
+        found = digest.gather(connection, chosen, datetime.now(UTC), days, report, scope=scope, labels=labels)
+    sent = [] if only_print else alarms.send(chosen, digest.message(found))
+    if as_json:
+        _print_json({**digest.facts_of(found), "sent": sent})
+    elif sent:
+        click.echo(f"sent: {', '.join(sent)}")
+    else:
+        _echo("\n".join(digest.lines(found)))
+        if not only_print:
+            click.echo(f"note: nobody was told: set {alarms.TO_SET}", err=True)
 
 
 @_command(
@@ -455,8 +505,8 @@ def inputs_command(limit: int | None, quiet: bool, as_json: bool) -> None:
         _print_json(done._asdict())
     elif not quiet:
         click.echo(
-            f"{counted(done.read, 'input')} read, {done.without:,} jobs without · {counted(done.requests, 'request')}, "
-            f"{done.seconds:.1f} s · {done.missing:,} still missing"
+            f"{counted(done.read, 'input')} read, {counted(done.without, 'job')} without · "
+            f"{counted(done.requests, 'request')}, {done.seconds:.1f} s · {done.missing:,} still missing"
         )
         if not done.published:
             click.echo("note: readers see them after the next sync", err=True)
@@ -486,7 +536,7 @@ def copy_command(target: str, as_json: bool) -> None:
     if as_json:
         _print_json(copied._asdict())
     else:
-        click.echo(f"{copied.jobs:,} jobs and {copied.syncs:,} syncs copied to {copied.place}")
+        click.echo(f"{counted(copied.jobs, 'job')} and {counted(copied.syncs, 'sync')} copied to {copied.place}")
         click.echo(f'now set warehouse.destination = "{target}" in .dlt/config.toml')
 
 
@@ -649,7 +699,7 @@ class _Progress:
 def _print_outcome(outcome: Outcome) -> None:
     run = outcome.run
     parts = [
-        f"{run.jobs_read:,} jobs read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
+        f"{counted(run.jobs_read, 'job')} read: {run.jobs_new:,} new, {run.jobs_finished:,} finished, "
         f"{run.open_jobs:,} still open",
         f"{exact(outcome.credits_added, '+') if outcome.credits_added else 'no'} credits",
         f"{counted(run.requests, 'request')}, {outcome.seconds:.1f} s",
@@ -658,9 +708,10 @@ def _print_outcome(outcome: Outcome) -> None:
     click.echo(" · ".join(parts))
     if run.mode == "full":
         fields = ", ".join(f"{name} {count:,}" for name, count in outcome.drift.items())
-        click.echo(f"{outcome.drifted:,} jobs had drifted" + (f" ({fields})" if fields else ""))
+        click.echo(f"{counted(outcome.drifted, 'job')} had drifted" + (f" ({fields})" if fields else ""))
     if outcome.delisted:
-        click.echo(f"{outcome.delisted:,} jobs are no longer listed; they are kept, with delisted_at set")
+        kept = "is no longer listed; it is" if outcome.delisted == 1 else "are no longer listed; they are"
+        click.echo(f"{counted(outcome.delisted, 'job')} {kept} kept, with delisted_at set")
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
 
@@ -695,19 +746,22 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         if first_load["running"]:
             return ["a first load is running; nothing is published yet"]
         reached = f", back to {first_load['back_to'][:10]}" if first_load["back_to"] else ""
-        return [f"a first load was cut short at {first_load['jobs']:,} jobs{reached}: sync goes on from there"]
+        return [f"a first load was cut short at {counted(first_load['jobs'], 'job')}{reached}: sync goes on from there"]
     run, oldest = found["last_sync"], found["oldest_open_job"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in found["jobs_by_status"].items())
     other = {"user": "; the team's jobs are held too: --scope team", "team": ", your own jobs among them: --scope user"}
     lines = {
         "warehouse": f"{_shown(found.get('place') or Path(found['path']))}, {found['size_bytes'] / 1e6:,.1f} MB",
-        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')})",
+        "API": run["base_url"],
+        "account": _account(run, found["balance"]),
+        "last sync": f"{age(found['age_seconds'])} ago ({run['mode']}, {counted(run['requests'], 'request')}), "
+        f"{_time(run['finished_at'], found['timezone'])}",
         "scope": found["scope"] + (other[found["scope"]] if len(found["scopes"]) > 1 else ""),
         "jobs": f"{found['jobs']:,}" + (f": {statuses}" if statuses else ""),
-        "newest job": _time(found["newest_job"]),
+        "newest job": _time(found["newest_job"], found["timezone"]),
         "open jobs": f"{found['open_jobs']:,}",
         "oldest open": f"{age(oldest['age_seconds'])} old: {oldest['id']} ({oldest['model']})" if oldest else "none",
-        "high-water mark": _time(found["high_water_mark"]),
+        "high-water mark": _time(found["high_water_mark"], found["timezone"]),
         "balance": _balance(found["balance"]),
         "books": _books(found["reconciliation"]),
     }
@@ -736,8 +790,16 @@ def _books(held: dict[str, Any] | None) -> str:
     return f"{held['verdict']} {age(held['age_seconds'])} ago; {off}, by {exact(held['residual'])} credits in all"
 
 
-def _time(iso: str | None) -> str:
-    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S} UTC" if iso else "none"
+def _account(run: dict[str, Any], read: dict[str, Any] | None) -> str:
+    told = [f"team {read['team_name']}"] if read and read["team_name"] else []
+    told += [f"{kind} {run[f'{kind}_id']}" for kind in ("team", "user") if run[f"{kind}_id"]]
+    return ", ".join(told) or "not known yet"
+
+
+def _time(iso: str | None, timezone: str) -> str:
+    from pipelines.zones import clock
+
+    return f"{clock(datetime.fromisoformat(iso), timezone)} {timezone}" if iso else "none"
 
 
 def _print_json(facts: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ class Notebook:
             labels=tuple((name, values) for name, values in labels.items() if values),
         )
         unit = period.unit() if chosen["unit"] == AUTOMATIC else chosen["unit"]
-        asked = Asked(period, unit, datetime.now(UTC), self.known)
+        asked = Asked(period, unit, datetime.now(UTC), self.known, self.configured.budget)
         with mo.status.spinner("Counting …"), stores.connect(self.configured) as connection:
             if not asked.summary(connection).iloc[0]["jobs"]:
                 raise mo.MarimoStopError(mo.md("**No job was created in this period.** Choose other days or filters."))

@@ -4,6 +4,8 @@ Everything in it comes from the views, of a period and the one before. What is o
 `pipelines.pages`; report.html is the frame around them, and escapes their text, which is other people's words.
 """
 
+from __future__ import annotations
+
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -17,12 +19,13 @@ from markupsafe import Markup
 from pipelines import charts, files, pages
 from pipelines.charts import Picture
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
-from pipelines.pages import Asked, Section
+from pipelines.pages import Asked, Card, Section, Table
 from pipelines.reports import queries
 from pipelines.reports.queries import Labels, Period
-from pipelines.wording import clock, counted, missing, number, seconds
+from pipelines.settings import NO_BUDGET, Budget
+from pipelines.wording import clock, counted, missing, seconds, unbroken
 
-ROWS_SHOWN = 25  # of a table; the rest is summed up in a line under it
+NARROW_ENOUGH = 40  # characters: a column of such words breaks none of them
 WIDTHS = {"wide": 900, "narrow": 340}  # a chart is drawn for wide and for narrow pages: a scaled one is not legible
 
 
@@ -36,13 +39,14 @@ def write_report(
     *,
     scope: str | None = None,
     labels: Labels = (),
+    budget: Budget = NO_BUDGET,
 ) -> dict[str, Any]:
     """Write the report of `first_day` to `last_day`, both included, and return its headline figures.
 
     The file appears whole or not at all, readable for its owner alone. Raises ApiframeWarehouseError where
     there is nothing to report or nowhere to write it.
     """
-    page, headline = made(connection, first_day, last_day, timezone, now, scope=scope, labels=labels)
+    page, headline = made(connection, first_day, last_day, timezone, now, scope=scope, labels=labels, budget=budget)
     files.replace(target, lambda file: file.write_text(page, encoding="utf-8", errors="replace"))
     return headline
 
@@ -56,6 +60,7 @@ def made(
     *,
     scope: str | None = None,
     labels: Labels = (),
+    budget: Budget = NO_BUDGET,
 ) -> tuple[str, dict[str, Any]]:
     """Return the page, and its headline figures, of the jobs of a scope (user, team or None) and with these labels."""
     if last_day < first_day:
@@ -64,7 +69,7 @@ def made(
     covered = queries.extent(connection)
     if covered is None:
         raise ApiframeWarehouseError("nothing to report: the warehouse holds no jobs yet")
-    asked = Asked(period, period.unit(), now, covered)
+    asked = Asked(period, period.unit(), now, covered, budget)
     total = asked.summary(connection).iloc[0]
     if not total["jobs"]:
         raise ApiframeWarehouseError(
@@ -82,19 +87,20 @@ def made(
 
 
 def _page(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
-    answers = pages.answers("report", connection, asked)
+    answers = [shown for section in pages.answers("report", connection, asked) if (shown := _shown(section))]
     frame = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
     )
-    frame.globals.update(draw=_draw, number=number, rows_shown=ROWS_SHOWN)
+    frame.globals.update(counted=counted, narrow_enough=NARROW_ENOUGH)
     return frame.get_template("report.html").render(
         period=f"{asked.period.first} to {asked.period.last}",
         facts=_facts(connection, asked),
-        groups=[(heading, list(group)) for heading, group in groupby(answers, lambda section: section.heading)],
+        groups=[(heading, list(group)) for heading, group in groupby(answers, lambda shown: shown.section.heading)],
     )
 
 
@@ -110,6 +116,26 @@ def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         f"{' '.join(asked.shown())} {counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
         f"{synced}; newest job {seconds(asked.since(fresh.newest_job_at))} before."
     ).lstrip()
+
+
+class Shown(NamedTuple):
+    """A section and all that is seen of it."""
+
+    section: Section
+    cards: list[Card]
+    sentence: str
+    table: Table | None
+    drawn: Drawn
+
+
+def _shown(section: Section) -> Shown | None:
+    """Return what is seen of a section; None where that is nothing, and its heading would stand alone."""
+    shown = Shown(section, section.cards(), section.sentence(), section.table(), _draw(section))
+    return shown if shown.cards or shown.sentence or shown.table or any(shown.drawn) else None
+
+
+def _unbroken(value: Any) -> Any:
+    return unbroken(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 class Drawn(NamedTuple):

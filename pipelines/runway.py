@@ -93,6 +93,17 @@ def forecast(left: Decimal | None, at: datetime, spent: Spent) -> Runway:
     return known._replace(verdict=verdict, ends_on=ends_on, earliest=earliest, latest=latest, path=tuple(path))
 
 
+def spending_ahead(at: datetime, spent: Spent, until: date) -> list[Left]:
+    """Return what will be spent from `at` to the end of each day before `until`, as `forecast` expects it.
+
+    `spent` holds every day that is known, at least 7 of the 28 before that of `at`.
+    """
+    history = _lately(spent, at.date())
+    groups = _weekdays(history) if len(history) >= TOLD_APART else [[cost for _, cost in history]]
+    path = _path(0.0, at, [[float(cost) for cost in group] for group in groups])
+    return [Left(day, max(0.0, -high), -left, -low) for day, low, left, high in path if day < until]
+
+
 def _lately(spent: Spent, today: date) -> Spent:
     return [(day, cost) for day, cost in spent if timedelta(0) < today - day <= timedelta(days=DAYS)]
 

@@ -37,6 +37,9 @@ class Budget(NamedTuple):
     currency: str | None
 
 
+NO_BUDGET = Budget(Decimal(0), None)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting, checked. `project` is the folder that holds `.dlt`; `path` is absolute."""
@@ -69,6 +72,7 @@ class Settings:
     monthly_budget: Budget
     refunds_due_after: timedelta
     max_residual: Decimal
+    max_turnaround_growth: float
     slack_hook: str | None = field(repr=False)
     webhook_url: str | None = field(repr=False)
     mail_to: str | None
@@ -79,6 +83,11 @@ class Settings:
     request_max_attempts: int
     request_backoff_factor: float
     request_max_retry_delay: float
+
+    @property
+    def budget(self) -> Budget:
+        """What a calendar month may cost: `checks.monthly_budget`, else `checks.monthly_credits`."""
+        return self.monthly_budget if self.monthly_budget.amount else Budget(self.monthly_credits, None)
 
     def require_key(self) -> str:
         """Return the API key, or say how to set it."""
@@ -339,6 +348,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
+    "max_turnaround_growth": ("checks.max_turnaround_growth", 0, _number(0, 1000, float)),
     "slack_hook": ("runtime.slack_incoming_hook", None, _address("http", "https")),
     "webhook_url": ("checks.webhook_url", None, _address("http", "https")),
     "mail_to": ("checks.mail_to", "", _mailbox),

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -21,6 +20,7 @@ from pipelines.tables import SCHEMA
 from pipelines.tables.balances import Balance, readings
 from pipelines.tables.sync_runs import Run
 from pipelines.warehouse import Warehouse, in_scope
+from pipelines.zones import local
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def facts(chosen: Settings, now: int, scope: str | None = None) -> dict[str, Any
         "size_bytes": size,
         "scope": shown or next(iter(held), chosen.scope),
         "scopes": list(held),
+        "timezone": chosen.timezone,
         **published,
         "spent_this_month": spent,
     }
@@ -66,7 +67,7 @@ def facts(chosen: Settings, now: int, scope: str | None = None) -> dict[str, Any
 
 def _spent_this_month(connection: Any, timezone: str, now: int, scope: str | None) -> Mapping[str, Any] | None:
     """Return the credits of the month's jobs and their cost in money; None where the views are of another version."""
-    today = moment(now).astimezone(ZoneInfo(timezone)).date()
+    today = local(connection, moment(now), timezone).date()
     names = ("credits", "cost", "currency", "jobs_without_price")
     unpriced = "count(case when credits <> 0 and currency is null then 1 end)"
     try:

@@ -4,7 +4,8 @@ What is missing (None, NaN) is "-". Nothing is escaped here: the pages do that. 
 every command prints.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -59,6 +60,19 @@ def seconds(duration: Any) -> str:
     return f"{duration:,.1f} s"
 
 
+def unit_of_time(durations: Iterable[Any]) -> tuple[str, Callable[[Any], str]]:
+    """Return the unit that reads best for most of these seconds, and what writes seconds in it: one for a column."""
+    known = sorted(each for each in durations if not missing(each))
+    middle = known[(len(known) - 1) // 2] if known else 0
+    size, unit = next(((size, unit) for size, unit, _ in UNITS_OF_TIME if middle >= 2 * size), (1, "s"))
+    return unit, lambda duration: number(None if missing(duration) else duration / size, 1)
+
+
+def unbroken(text: str) -> str:
+    """Keep a figure and the unit behind it on one line: "9.7 %", "2.1 min", "5.00 USD"."""
+    return re.sub(r"(?<=\d) (?=%|(?:s|min|h|d|[A-Z]{3})\b)", "\u00a0", text)
+
+
 def age(duration: int) -> str:
     """Write whole seconds in words, in the unit that reads best."""
     for size, _, unit in UNITS_OF_TIME:
@@ -86,10 +100,9 @@ def why_no_cost(row: Mapping[str, Any]) -> str:
 
 def clock(moment: datetime, timezone: str) -> str:
     """Write the minute of a moment in a time zone."""
-    from zoneinfo import ZoneInfo
+    from pipelines import zones
 
-    there = moment.astimezone(ZoneInfo(timezone))  # perhaps in the year 0, which strftime refuses
-    return f"{there.year:04}-{there.month:02}-{there.day:02} {there.hour:02}:{there.minute:02}"
+    return zones.clock(moment, timezone)
 
 
 def label(text: Any, length: int = 28) -> str:

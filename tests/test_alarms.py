@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipelines import settings
-from pipelines.alarms import channels, due, tell
+from pipelines.alarms import due, require_channels, tell
 from pipelines.checks import Finding
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.heartbeat import beat
@@ -291,7 +291,7 @@ def test_where_nothing_can_be_measured_nothing_is_over() -> None:
 def test_without_a_channel_it_is_said_what_to_set() -> None:
     chosen: Settings = settings.load({})
     with pytest.raises(ConfigurationError, match=r"slack_incoming_hook, checks\.webhook_url or checks\.mail_to"):
-        channels(chosen)
+        require_channels(chosen)
 
 
 def test_a_heartbeat_that_fails_is_a_note_without_the_address(hook: Server) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from support import stale
@@ -198,14 +199,20 @@ def test_a_terminal_shows_progress_and_the_same_line(environment: dict[str, str]
     assert (code, written) == (0, "")
 
 
+def test_the_list_of_commands_is_not_cut(run: Run) -> None:
+    commands = " ".join(run("--help").stdout.partition("Commands:")[2].split())
+    assert "..." not in commands
+    assert "turnaround, stuck jobs." in commands
+
+
 def test_full_says_what_had_drifted(api: Sandbox, synced: Settings, run: Run) -> None:
     jobs = api.listing()
     api.put(jobs[-1]["id"], creditCost=4321)
     api.delete([jobs[-2]["id"]])
     lines = run("sync", "--full").stdout.splitlines()
     assert lines[1:] == [
-        "1 jobs had drifted (credit_cost 1)",
-        "1 jobs are no longer listed; they are kept, with delisted_at set",
+        "1 job had drifted (credit_cost 1)",
+        "1 job is no longer listed; it is kept, with delisted_at set",
     ]
 
 
@@ -466,6 +473,20 @@ def test_status_says_what_the_warehouse_holds(api: Sandbox, run: Run) -> None:
     text = run("status").stdout
     for name in ("warehouse", "last sync", "jobs", "newest job", "open jobs", "oldest open", "high-water mark"):
         assert f"\n{name}" in f"\n{text}"
+
+
+def test_status_says_whose_warehouse_it_is_and_names_the_zone_of_its_times(
+    api: Sandbox, environment: dict[str, str], run: Run
+) -> None:
+    environment["REPORTS__TIMEZONE"] = "Asia/Tokyo"
+    run("sync")
+    facts = json.loads(run("status", "--json").stdout)
+    lines = {line[:16].strip(): line[16:] for line in run("status").stdout.splitlines()}
+    assert lines["API"] == api.base_url == facts["last_sync"]["base_url"]
+    assert facts["last_sync"]["user_id"] in lines["account"]
+    there = datetime.fromisoformat(facts["newest_job"]).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert lines["newest job"] == f"{there:%Y-%m-%d %H:%M} Asia/Tokyo"
+    assert lines["last sync"].endswith(" Asia/Tokyo")
 
 
 def test_status_tells_of_a_first_load_that_was_cut_short(

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from reports.tables import account, base_tables
 
-from pipelines import notebook, pages
+from pipelines import charts, notebook, pages
 from pipelines.pages import Asked
 from pipelines.report import write_report
 from pipelines.reports import create_views, queries
@@ -54,19 +54,20 @@ def test_a_section_whose_view_is_missing_leaves_the_rest_of_the_report(
     warehouse.execute("drop view reports.open_jobs")
     page = report(warehouse, tmp_path / "report.html")
     assert "Not available: the warehouse has no views, or those of another version" in page
-    assert page.partition("<h2>Stuck jobs")[0] == usual.partition("<h2>Stuck jobs")[0]
+    assert page.partition("Stuck jobs</h2>")[0] == usual.partition("Stuck jobs</h2>")[0]
     assert "How this is counted" in page
 
 
 def test_a_chart_that_cannot_be_drawn_leaves_a_line_in_its_place(
-    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(charts, "OF_EVERY_OBJECT", set())
     warehouse.execute("update apiframe.jobs set model = 'toString' where model = 'model-2'")  # Vega fails on it
     page = report(warehouse, tmp_path / "report.html")
     assert page.count("This chart could not be drawn") == 2  # failure rates and turnaround by model
     assert page.count("<figure>") >= 3
-    assert "<td>toString</td>" in page
-    assert "of the" in page.partition("<h2>Reliability")[2]  # the sentence is there all the same
+    assert ">toString</td>" in page
+    assert "of the" in page.partition("Reliability</h2>")[2]  # the sentence is there all the same
 
 
 def test_a_notebook_shows_a_section_that_failed_and_the_others(

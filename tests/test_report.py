@@ -2,7 +2,7 @@
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -16,6 +16,10 @@ from reports.tables import account, base_tables, hostile, insert
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.report import write_report
 from pipelines.reports import create_views
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.stores import connect
+from pipelines.sync import sync
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -76,7 +80,8 @@ def test_the_page_needs_nothing_from_outside_and_no_script(
     page = (tmp_path / "report.html").read_text()
     elements = Page(page).elements
     assert not {tag for tag, _ in elements} & {"script", "link", "img", "iframe", "object", "image", "use"}
-    assert not [given for _, given in elements if {"src", "href", "onload"} & set(given)]
+    assert not [given for _, given in elements if {"src", "onload"} & set(given)]
+    assert all((given["href"] or "").startswith("#") for _, given in elements if "href" in given)
     assert not re.search(r"@import|url\((?!#)", page)
 
 
@@ -93,13 +98,47 @@ def test_every_chart_has_a_text_alternative_and_ids_of_its_own(
     assert all(set((given["aria-labelledby"] or "").split()) <= set(ids) for given in pictures)
 
 
+def test_the_contents_lead_to_every_part(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    write(warehouse, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    elements = Page(text).elements
+    links = [given["href"] for tag, given in elements if tag == "a"]
+    headings = [f"#{given['id']}" for tag, given in elements if tag == "h2"]
+    assert links == headings
+    assert len(links) >= 8
+    assert len(re.findall("<h2", text)) == len(headings), "none stands alone, none twice"
+
+
+def test_figures_and_units_stay_on_one_line_and_names_are_not_broken(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    write(warehouse, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert not re.search(
+        r"\d (%|s|min|h|d|USD)\b", re.sub(r"<style>.*</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
+    )
+    assert "95\u00a0% within" in text
+    assert '<td class="w">model-3</td>' in text
+
+
+def test_text_of_a_chart_is_legible_on_a_page_of_700_pixels(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    write(warehouse, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    for size, width, shown in (("wide", 900, 700 - 32), ("narrow", 340, 340)):
+        drawn = "".join(re.findall(rf'<div class="{size}">.*?</div>', text, re.DOTALL))
+        sizes = [float(found) for found in re.findall(r'font-size="([\d.]+)px"', drawn)]
+        assert min(sizes) * shown / width >= 11, size
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     with base_tables() as connection:
         hostile(connection)
         create_views(connection, "UTC")
         write(connection, tmp_path / "report.html", 20)
     page = Page((tmp_path / "report.html").read_text())
-    assert not {tag for tag, _ in page.elements} & {"script", "img", "b", "a"}
+    assert not {tag for tag, _ in page.elements} & {"script", "img", "b"}
     assert "<img src=x" in page.text
     assert "\x1b" not in page.text
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
@@ -113,7 +152,7 @@ def test_names_that_vega_would_cut_in_two_or_that_look_alike_are_shown_apart(tmp
         create_views(connection, "UTC")
         write(connection, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<td>(none) (2)</td>") == 2  # of spend and of outcomes
+    assert page.count(">(none) (2)</td>") == 3  # of spend, of outcomes, of failures
 
 
 def test_many_models_and_a_year_stay_below_a_megabyte(tmp_path: Path) -> None:
@@ -175,6 +214,24 @@ def test_a_period_is_compared_only_with_one_that_history_covers(
     assert "% on the 20 days before" in (tmp_path / "report.html").read_text()
     write(warehouse, tmp_path / "report.html", 40)
     assert "history does not cover the 40 days before" in (tmp_path / "report.html").read_text()
+
+
+def test_at_a_quarter_past_ten_an_account_whose_days_are_alike_has_spent_as_much_as_the_day_before(
+    settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    now = (NOW - timedelta(days=1)).replace(hour=10, minute=21, second=0, microsecond=0)
+    with Sandbox(jobs=0, now=now) as api:
+        for hour in range(96, 0, -1):
+            api.add(5, created_at=now - timedelta(hours=hour - 0.5), status="COMPLETED", creditCost=3)
+        chosen = settings_for(api)
+        sync(chosen)
+    for hours, against in ((10, "the day before, "), (34, "the 2 days before, the last ")):
+        first = (now - timedelta(hours=hours)).date()
+        with connect(chosen) as connection:
+            write_report(connection, tmp_path / "report.html", first, now.date(), "UTC", now + timedelta(hours=5))
+        page = Page((tmp_path / "report.html").read_text()).text
+        assert f"Credits spent {15 * hours} +0.0 % on {against}up to 10:21" in page
+        assert f"Of {now.date()} only what came up to 10:21 is known: its bar is pale." in page
 
 
 def test_a_period_before_without_a_finished_job_has_no_mean_to_compare_with(tmp_path: Path) -> None:

@@ -367,6 +367,15 @@ def test_full_repairs_and_reports_what_had_drifted(api: Sandbox, here: Settings)
     assert (again.drifted, again.drift, again.delisted) == (0, {}, 0)
 
 
+def test_what_an_open_job_goes_on_to_do_is_no_drift(api: Sandbox, here: Settings) -> None:
+    [job] = api.add(1, status="PROCESSING")
+    sync(here)
+    api.put(job, progress=55)
+    for outcome in (sync(here, full=True), sync(here, full=True)):
+        assert (outcome.drifted, outcome.drift) == (0, {})
+    assert stored(here.path)[job]["progress"] == 55
+
+
 @pytest.mark.parametrize("jobs", [0, 5])
 def test_full_where_nothing_was_loaded_yet_is_a_first_load(settings_for: Make, jobs: int) -> None:
     with Sandbox(jobs=jobs) as api:

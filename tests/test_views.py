@@ -103,6 +103,7 @@ def test_plain_views_stay_within_what_every_engine_knows() -> None:
         "daily_reliability: day, model",
         "failure_reasons: model, failure_reason",
         "turnaround: model",
+        "daily_turnaround: day, model",
         "open_jobs: id",
         "webhooks: day, webhook_status",
         "assets: job_id, position",
@@ -133,6 +134,25 @@ def test_the_running_month_is_marked(warehouse: duckdb.DuckDBPyConnection) -> No
     insert(warehouse, "jobs", [{"id": "1", "created_at": "@0"}, {"id": "2", "created_at": "2024-01-01T00:00:00Z"}])
     create_views(warehouse, "UTC")
     assert rows(warehouse, "select is_running from reports.monthly_spend order by month") == [(False,), (True,)]
+
+
+def test_a_month_that_is_not_known_to_its_end_is_compared_with_nothing(warehouse: duckdb.DuckDBPyConnection) -> None:
+    jobs = {"2023-12-01": 10, "2024-01-01": 10, "2024-02-01": 5, "2024-03-01": 1}
+    insert(
+        warehouse,
+        "jobs",
+        [
+            {"id": day, "status": "COMPLETED", "created_at": f"{day}T12:00:00Z", "credit_cost": cost}
+            for day, cost in jobs.items()
+        ],
+    )
+    create_views(warehouse, "America/New_York")
+    changes = "select is_running, change from reports.monthly_spend order by month"
+    assert rows(warehouse, changes) == [(False, None), (False, 0.0), (False, -0.5), (False, -0.8)]
+    for synced, february in (("2024-03-01T04:59:59Z", (True, None)), ("2024-03-01T05:00:00Z", (False, -0.5))):
+        warehouse.execute("delete from apiframe.sync_runs")
+        insert(warehouse, "sync_runs", [{"started_at": synced}])
+        assert rows(warehouse, changes) == [(False, None), (False, 0.0), february, (True, None)]
 
 
 def test_views_are_made_again_only_where_something_changed(warehouse: duckdb.DuckDBPyConnection) -> None:

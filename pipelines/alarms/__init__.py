@@ -1,7 +1,7 @@
 """What `check --notify` tells: once when something begins, changes or is over, and once a day while it lasts.
 
-What was told is remembered beside the warehouse. Where it goes is one file each in this folder, found by listing it: a
-channel that `is_set` in the settings, and `send`.
+What was told is remembered beside the warehouse. Where that goes, and `digest` too, is one file each in this folder,
+found by listing it: a channel that `is_set` in the settings, and `send`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipelines.exact import encode
 from pipelines.settings import Settings
 
 AGAIN_AFTER = timedelta(days=1)
+TO_SET = "runtime.slack_incoming_hook, checks.webhook_url or checks.mail_to"
 Change = Literal["new", "changed", "still", "over"]
 
 
@@ -42,30 +43,23 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent: of which warehouse on which machine, and what has changed there."""
+    """What is sent. `text` is plain text of other people's words, each channel escapes it; `facts` are for programs."""
 
-    warehouse: str
-    host: str
-    alarms: list[Alarm]
+    subject: str
+    text: str
+    facts: dict[str, Any]
+    attachment: Path | None = None  # an HTML file, where a channel can take one along
 
-    @property
-    def subject(self) -> str:
-        """Say in a few words what it is about."""
-        checks = ", ".join(dict.fromkeys(alarm.finding.check for alarm in self.alarms))
-        return f"Apiframe warehouse {self.warehouse} on {self.host}: {checks}"
 
-    @property
-    def text(self) -> str:
-        """Say it all: where, what, and what to do. Plain text of other people's words."""
-        lines = dict.fromkeys(map(str, self.alarms))  # where nothing can be measured, all say the same
-        todo = "apiframe-warehouse check there shows everything; README, When something is wrong, says what to do."
-        return "\n".join([f"Apiframe warehouse {self.warehouse} on {self.host}", *lines, todo])
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return it for programs."""
-        changes = [{"change": alarm.change, **asdict(alarm.finding)} for alarm in self.alarms]
-        return {"warehouse": self.warehouse, "host": self.host, "text": self.text, "changes": changes}
+def of_alarms(warehouse: str, host: str, alarms: list[Alarm]) -> Message:
+    """Return the message that tells them: of which warehouse on which machine, what, and what to do."""
+    place = f"Apiframe warehouse {warehouse} on {host}"
+    checks = ", ".join(dict.fromkeys(alarm.finding.check for alarm in alarms))
+    lines = dict.fromkeys(map(str, alarms))  # where nothing can be measured, all say the same
+    todo = "apiframe-warehouse check there shows everything; README, When something is wrong, says what to do."
+    text = "\n".join([place, *lines, todo])
+    changes = [{"change": alarm.change, **asdict(alarm.finding)} for alarm in alarms]
+    return Message(f"{place}: {checks}", text, {"warehouse": warehouse, "host": host, "text": text, "changes": changes})
 
 
 def due(
@@ -104,14 +98,27 @@ def due(
 
 
 def channels(settings: Settings) -> list[ModuleType]:
-    """Return the channels that are set. Raises ConfigurationError where there is none."""
+    """Return the channels that are set."""
     found = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
-    chosen = [channel for channel in found if channel.is_set(settings)]
-    if not chosen:
-        raise ConfigurationError(
-            "--notify needs somewhere to send to: runtime.slack_incoming_hook, checks.webhook_url or checks.mail_to"
-        )
+    return [channel for channel in found if channel.is_set(settings)]
+
+
+def require_channels(settings: Settings) -> list[ModuleType]:
+    """Return the channels that are set. Raises ConfigurationError where there is none."""
+    if not (chosen := channels(settings)):
+        raise ConfigurationError(f"--notify needs somewhere to send to: {TO_SET}")
     return chosen
+
+
+def send(settings: Settings, message: Message) -> list[str]:
+    """Send a message through every channel that is set; return their names.
+
+    Raises ApiframeWarehouseError where one did not take it; the others have it then.
+    """
+    chosen = {_name(channel): _sent(channel, settings, message) for channel in channels(settings)}
+    if problems := list(filter(None, chosen.values())):
+        raise ApiframeWarehouseError("; ".join(problems))
+    return list(chosen)
 
 
 def tell(settings: Settings, findings: list[Finding], now: datetime, *, folder: Path, every_time: bool = False) -> None:
@@ -123,21 +130,33 @@ def tell(settings: Settings, findings: list[Finding], now: datetime, *, folder: 
     memory = folder / f"{settings.path.name}.told.json"
     told = {} if every_time else _remembered(memory)
     problems = []
-    for channel in channels(settings):
-        name = channel.__name__.rpartition(".")[2]
+    for channel in require_channels(settings):
+        name = _name(channel)
         alarms, kept = due(told.get(name, {}), findings, now)
-        try:
-            if alarms:
-                channel.send(settings, Message(str(settings.path), socket.gethostname(), alarms))
+        message = of_alarms(str(settings.path), socket.gethostname(), alarms)
+        if problem := _sent(channel, settings, message) if alarms else "":
+            problems.append(problem)
+        else:
             told[name] = kept
-        except ApiframeWarehouseError as problem:
-            problems.append(str(problem))
-        except Exception as problem:  # what it says may hold a secret
-            problems.append(f"{name} could not be used ({type(problem).__name__}): see its settings")
     if not every_time and (any(told.values()) or memory.exists()):
         files.replace(memory, lambda file: file.write_text(encode(told), encoding="utf-8"))
     if problems:
         raise ApiframeWarehouseError("; ".join(problems))
+
+
+def _sent(channel: ModuleType, settings: Settings, message: Message) -> str:
+    """Send by one channel; return why it did not take it."""
+    try:
+        channel.send(settings, message)
+    except ApiframeWarehouseError as problem:
+        return str(problem)
+    except Exception as problem:  # what it says may hold a secret
+        return f"{_name(channel)} could not be used ({type(problem).__name__}): see its settings"
+    return ""
+
+
+def _name(channel: ModuleType) -> str:
+    return channel.__name__.rpartition(".")[2]
 
 
 def _remembered(memory: Path) -> dict[str, dict[str, dict[str, Any]]]:

@@ -23,11 +23,17 @@ def is_set(settings: Settings) -> bool:
 
 
 def send(settings: Settings, message: Message) -> None:
-    """Send it as plain text. A password goes over an encrypted connection, or not at all; it is never shown."""
+    """Send it as plain text, with what is attached.
+
+    A password goes over an encrypted connection, or not at all; it is never shown.
+    """
     mail = EmailMessage()  # its policy refuses what would break a header
     mail["To"], mail["From"], mail["Subject"] = settings.mail_to, settings.mail_from, one_line(message.subject, 200)
     mail.set_content(message.text)
     try:
+        if message.attachment:
+            page = message.attachment.read_bytes()
+            mail.add_attachment(page, "text", "html", filename=message.attachment.name, params={"charset": "utf-8"})
         if settings.mail_server == "sendmail":
             _by_sendmail(mail)
         else:

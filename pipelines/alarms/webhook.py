@@ -18,6 +18,8 @@ def is_set(settings: Settings) -> bool:
 def send(settings: Settings, message: Message) -> None:
     """Post `{"warehouse", "host", "text", "changes": [{"change", "check", "state", "message", ...}]}`.
 
+    Of a digest `"digest": {"first_day", "last_day", "lines", ...}` takes the place of the changes.
+
     The address, which may hold a secret, is never shown.
     """
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from pipelines.checks import Asked, State
-from pipelines.wording import exact, money
+from pipelines.wording import counted, exact, money
+from pipelines.zones import begins, local
 
 WARN_AT = Decimal("0.8")  # of the month's budget
 LEAST_DAYS = 3  # whole ones, before their pace says anything
@@ -32,13 +32,13 @@ class Month(NamedTuple):
         return f"{message}, {write(pace)} by its end at this pace"
 
 
-def month(now: datetime, timezone: str) -> Month:
-    """Return the month of a moment, in the zone whose days count."""
-    local = now.astimezone(ZoneInfo(timezone))
-    first = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = (first + timedelta(days=32)).replace(day=1)
-    passed = (now.timestamp() - first.timestamp()) / (following.timestamp() - first.timestamp())
-    return Month(first.date(), local.date(), passed)
+def month(asked: Asked) -> Month:
+    """Return the running month, in the zone whose days count."""
+    zone = asked.settings.timezone
+    today = local(asked.connection, asked.now, zone).date()
+    first = today.replace(day=1)
+    begun, over = (begins(asked.connection, day, zone) for day in (first, (first + timedelta(days=32)).replace(day=1)))
+    return Month(first, today, (asked.now - begun) / (over - begun))
 
 
 def credits_spent(asked: Asked, running: Month) -> tuple[Decimal, str]:
@@ -52,7 +52,7 @@ def credits_spent(asked: Asked, running: Month) -> tuple[Decimal, str]:
         today=running.today,
     )
     message = running.told(spent, "credits")
-    return spent, f"{message}, without {unknown:,} jobs of unknown cost" if unknown else message
+    return spent, f"{message}, without {counted(unknown, 'job')} of unknown cost" if unknown else message
 
 
 def state(spent: Decimal, budget: Decimal, running: Month) -> State:

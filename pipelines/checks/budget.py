@@ -14,7 +14,7 @@ def measure(asked: Asked) -> list[Finding]:
     budget, currency = asked.settings.monthly_budget
     if not budget:
         return [Finding("budget", "ok", None, None, "no budget set (checks.monthly_budget)")]
-    running = month(asked.now, asked.settings.timezone)
+    running = month(asked)
     if currency is None:
         spent, message = credits_spent(asked, running)
         judged = state(spent, budget, running)

@@ -10,7 +10,7 @@ PLACE = 30
 def measure(asked: Asked) -> list[Finding]:
     """Return the credits spent in the running month; a warning where the budget is near, or likely to be."""
     budget = asked.settings.monthly_credits
-    running = month(asked.now, asked.settings.timezone)
+    running = month(asked)
     spent, message = credits_spent(asked, running)
     message += f" (budget {exact(budget)})" if budget else " (no budget set)"
     return [Finding("monthly_credits", state(spent, budget, running), spent, budget or None, message)]

@@ -3,6 +3,7 @@
 from pipelines.checks import Asked, Finding, State
 from pipelines.checks._left import left
 from pipelines.runway import Runway, sentence
+from pipelines.zones import local
 
 PLACE = 64
 
@@ -16,7 +17,7 @@ def measure(asked: Asked) -> list[Finding]:
     found, reason = left(asked)
     if found is None:
         return [Finding("runway", "unmeasured" if least else "ok", None, least or None, reason)]
-    today = asked.now.astimezone(found.at.tzinfo).date()
+    today = local(asked.connection, asked.now, asked.settings.timezone).date()
     days, early = ((day - today).days if day else None for day in (found.ends_on, found.earliest))
     message = f"credits last: {sentence(found)} " + (f"(at least {least} days)" if least else "(no threshold set)")
     return [Finding("runway", _state(found, days, early, least), days, least or None, message)]

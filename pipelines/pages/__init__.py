@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,26 +19,68 @@ import pandas as pd
 
 from pipelines.charts import Chart, Width
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.palette import GREY, colours
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
+from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import label, labels, missing
+
+
+class Running(NamedTuple):
+    """A day, week or month that still runs, or did at the last good sync: known up to `until`, on local clocks."""
+
+    start: date
+    unit: str
+    until: datetime
+
+    def __str__(self) -> str:
+        """Say so."""
+        which = f"{self.start}" if self.unit == "day" else f"the {self.unit} from {self.start}"
+        until = f"{self.until:%H:%M}" if self.unit == "day" else f"{self.until:%Y-%m-%d %H:%M}"
+        return f"Of {which} only what came up to {until} is known: its bar is pale."
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`."""
+    """What a page is asked for: a period, in bars of a `unit`, seen `now`, of a warehouse that covers `known`.
+
+    `budget` is that of a calendar month.
+    """
 
     period: Period
     unit: str
     now: datetime
     known: Extent
+    budget: Budget = NO_BUDGET
     _counted: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
+    _until: list[datetime] = field(default_factory=list, compare=False, repr=False)
 
     def summary(self, connection: duckdb.DuckDBPyConnection, *by: str) -> pd.DataFrame:
         """Return `queries.summary` of the period; sections that ask for the same share it."""
-        if by not in self._counted:
-            self._counted[by] = queries.summary(connection, self.period, *by)
+        for needed in (by, ()):
+            if needed not in self._counted:
+                self._counted[needed] = queries.summary(connection, self.period, *needed)
         return self._counted[by]
+
+    @property
+    def total(self) -> pd.Series[Any]:
+        """The summary of the whole period, where any was asked for."""
+        return self._counted[()].iloc[0]
+
+    def until(self, connection: duckdb.DuckDBPyConnection) -> datetime:
+        """Return up to when jobs are known, on the clocks of the period's zone."""
+        if not self._until:
+            self._until.append(queries.known_until(connection, self.now, self.period.timezone, self.period.scope))
+        return self._until[0]
+
+    def running(self, connection: duckdb.DuckDBPyConnection) -> Running | None:
+        """Return the unit of the period that was not over then; None where the period was."""
+        until = self.until(connection)
+        day = until.date()
+        if not self.period.first <= day <= self.period.last:
+            return None
+        back = {"day": 0, "week": day.weekday(), "month": day.day - 1}[self.unit]
+        return Running(day - timedelta(days=back), self.unit, until)
 
     @cached_property
     def _names(self) -> dict[Any, str]:
@@ -48,6 +90,14 @@ class Asked:
     def names(self, models: Iterable[Any]) -> list[str]:
         """Label models as every table of the page does."""
         return [self._names.get(None if missing(model) else model) or label(model) for model in models]
+
+    @cached_property
+    def _colours(self) -> Mapping[Any, str]:
+        return colours(None if missing(model) else model for model in self.known.appeared)
+
+    def colours(self, models: Iterable[Any]) -> list[str]:
+        """Return the colour of each model, the same on every page; one the warehouse does not know is grey."""
+        return [self._colours.get(None if missing(model) else model, GREY) for model in models]
 
     def shown(self) -> list[str]:
         """Say which jobs count, where these are not all that there are: their scope, their labels."""
@@ -89,10 +139,15 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under a caption; words are labelled already, a page only escapes them."""
+    """Rows under a caption; words are labelled already, a page only escapes them.
+
+    `total` has a value for each column, None where none is to be seen: a last row of the report.
+    """
 
     caption: str
     columns: list[Column]
+    total: tuple[Any, ...] = ()
+    most: int = 25  # rows in the report; the rest is summed up in a line under it
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return its rows of values."""

@@ -9,6 +9,7 @@ class CreditsAtAGlance(Section):
 
     pages = ("credit_spend",)
     place = 10
+    question = "In figures"
 
     def cards(self) -> list[Card]:
         total = self.data.iloc[0]

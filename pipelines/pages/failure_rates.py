@@ -5,11 +5,16 @@ import pandas as pd
 from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Column, Section, Table
-from pipelines.wording import label, number, percent, share
+from pipelines.significance import above
+from pipelines.wording import counted, number, percent, share
 
 
 class FailureRates(Section):
-    """Failure rate of each model with its interval; data: summary by model."""
+    """Failure rate of each model with its interval; data: summary by model.
+
+    A model "stands out" where it fails more often than all others together, beyond chance: `significance` says how
+    that is told.
+    """
 
     pages = ("report", "failure_rates")
     place = 40
@@ -21,27 +26,33 @@ class FailureRates(Section):
     def chart(self, width: Width) -> Chart:
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
         data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
-        return charts.spans(data, charts.FAILED, title, charts.RED, charts.FAILED_TIPS, width)
+        colours = self.asked.colours(data["model"])
+        return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width)
 
     def sentence(self) -> str:
-        data = self._ended()
+        data = self.data[self.data["ended"] > 0]  # the dearest first
         if data.empty:
             return "No job has finished or failed in this period."
         rate = data["failed"].sum() / data["ended"].sum()
-        overall = f"{percent(rate)} of the {number(data['ended'].sum())} jobs that ended failed"
-        worst = data.sort_values(["failure_rate_low", "ended"], ascending=False).iloc[0]
-        if worst["failure_rate_low"] <= rate:
-            return f"{overall}. No model's interval lies wholly above that."
-        return (
-            f"{overall}. The interval of {label(worst['model'])} lies wholly above that: "
-            f"{percent(worst['failure_rate'])} of {number(worst['ended'])}, at least "
-            f"{percent(worst['failure_rate_low'])}."
+        overall = f"{percent(rate)} of the {counted(data['ended'].sum(), 'job')} that ended failed"
+        found = data[above(zip(data["failed"], data["ended"], strict=True))]
+        if found.empty:
+            return f"{overall}. No model stands out: the differences may be chance."
+        named = ", ".join(
+            f"{name} ({percent(failing)} of {number(ended)})"
+            for name, failing, ended in zip(
+                self.asked.names(found["model"]), found["failure_rate"], found["ended"], strict=True
+            )
         )
+        which = "One model stands out" if len(found) == 1 else f"{len(found)} models stand out, the dearest first"
+        return f"{overall}. {which}: {named}."
 
     def table(self) -> Table:
         data = self.data
         ends = zip(data["failure_rate_low"], data["failure_rate_high"], data["ended"], strict=True)
         intervals = [f"{share(low)} to {share(high)}" if ended else "-" for low, high, ended in ends]
+        total = self.asked.total
+        names = ("finished", "failed", "failure_rate", "", "cancelled", "open", "unknown")
         return Table(
             "Outcomes by model (jobs)",
             [
@@ -54,6 +65,7 @@ class FailureRates(Section):
                 Column("Open", data["open"], number),
                 Column("Unknown", data["unknown"], number),
             ],
+            ("All", *(total[name] if name else None for name in names)),
         )
 
     def _ended(self) -> pd.DataFrame:

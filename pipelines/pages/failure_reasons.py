@@ -7,7 +7,7 @@ from pipelines import charts
 from pipelines.charts import Chart, Tip, Width
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import UNKNOWN_REASON, queries
-from pipelines.wording import label, labels, number, percent, share
+from pipelines.wording import counted, label, labels, number, percent, share
 
 
 class FailureReasons(Section):
@@ -49,7 +49,7 @@ class FailureReasons(Section):
         unknown = 1 - known["share"].sum()
         first = (
             f"Most failures are put down to {label(known['failure_reason'].iloc[0])}: "
-            f"{number(known['jobs'].iloc[0])} of {number(self.data['jobs'].sum())} failed jobs. "
+            f"{number(known['jobs'].iloc[0])} of {counted(self.data['jobs'].sum(), 'failed job')}. "
             if len(known)
             else ""
         )

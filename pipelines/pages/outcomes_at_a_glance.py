@@ -9,6 +9,7 @@ class OutcomesAtAGlance(Section):
 
     pages = ("failure_rates",)
     place = 10
+    question = "In figures"
 
     def cards(self) -> list[Card]:
         total = self.data.iloc[0]

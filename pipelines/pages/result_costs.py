@@ -47,4 +47,20 @@ class ResultCosts(Section):
                 Column("Pending (credits)", data["credits_pending"], exact),
                 Column("Cost unknown (jobs)", data["jobs_cost_unknown"], number),
             ],
+            self._total(),
+        )
+
+    def _total(self) -> tuple[object, ...]:
+        total = self.asked.total
+        return (
+            "All",
+            "",
+            total["jobs"],
+            total["credits"],
+            *([money(total["cost"], total["currency"])] if self._is_priced else []),
+            1.0 if total["credits"] else None,
+            total["credits_per_finished_job"],
+            total["credits_per_asset"],
+            total["credits_pending"],
+            total["jobs_cost_unknown"],
         )

@@ -11,7 +11,7 @@ import pandas as pd
 from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Card, Column, Section, Table
-from pipelines.reports import queries, spending
+from pipelines.reports import engine_of, macros, queries, render, spending
 from pipelines.runway import DAYS, Runway, sentence
 from pipelines.wording import clock, exact, number
 
@@ -19,7 +19,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 class Left(NamedTuple):
-    """Readings of the last four weeks (read_at, credits), and what follows from them."""
+    """Readings of the last four weeks (read_at by the clocks of the zone, credits), and what follows from them."""
 
     readings: pd.DataFrame
     runway: Runway
@@ -29,7 +29,7 @@ class CreditsLeft(Section):
     """The balance and its runway, whatever the period; data: readings and runway, None where nothing was read."""
 
     pages = ("report", "credit_spend")
-    place = 35
+    place = 38
     heading = "Credits left"
     title = "Credits left, and for how long"
     question = "How long do the credits last?"
@@ -41,11 +41,11 @@ class CreditsLeft(Section):
         if found is None:
             return None
         since = (found.at - timedelta(days=DAYS)).isoformat()
-        readings = queries.frame(
-            connection,
-            "select read_at, credits from reports.balance where credits is not null "
-            f"and read_at >= timestamptz '{since}' order by read_at",
+        query = (
+            "select {local_time(read_at)} as read_at, credits from reports.balance where credits is not null "
+            f"and read_at >= timestamptz '{since}' order by balance.read_at"
         )
+        readings = queries.frame(connection, render(query, macros(asked.period.timezone, [], engine_of(connection))))
         return Left(readings, found)
 
     def cards(self) -> list[Card]:
@@ -63,13 +63,13 @@ class CreditsLeft(Section):
         ]
 
     def chart(self, width: Width) -> Chart | None:
-        found, zone = self.data.runway, self.asked.period.timezone
+        found = self.data.runway
         if found.credits_left is None:
             return None
-        known = [(at.tz_convert(zone), float(left)) for at, left in self.data.readings.itertuples(index=False)]
+        known = [(at, float(left)) for at, left in self.data.readings.itertuples(index=False)]
         known.append((found.at, float(found.credits_left)))
         until = found.latest or found.ends_on or found.at.date() + timedelta(days=DAYS)
-        return charts.ahead(known, [day for day in found.path if day.day <= until], width)
+        return charts.ahead(known, [day for day in found.path if day.day <= until], "credits left", width)
 
     def sentence(self) -> str:
         found = self.data.runway

@@ -21,7 +21,7 @@ class SpendByLabel(Section):
     """
 
     pages = ("report", "credit_spend")
-    place = 35
+    place = 32
     heading = "Spend"
     title = "Credits by label"
     question = "Who was it for?"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
-from pipelines.wording import clock, label, seconds
+from pipelines.wording import clock, label, unit_of_time
 
 
 class StuckJobs(Section):
@@ -38,6 +38,8 @@ class StuckJobs(Section):
         if self.data.empty:
             return None
         data, zone = self.data, self.asked.period.timezone
+        ages = list(map(self.asked.since, data["created_at"]))
+        (old, write_age), (late, write_late) = unit_of_time(ages), unit_of_time(data["stuck_after_s"])
         return Table(
             "Stuck jobs",
             [
@@ -45,7 +47,7 @@ class StuckJobs(Section):
                 Column("Model", self.asked.names(data["model"])),
                 Column("Status", map(label, data["status"])),
                 Column(f"Created ({zone})", map(partial(clock, timezone=zone), data["created_at"])),
-                Column("Age", map(self.asked.since, data["created_at"]), seconds),
-                Column("Stuck after", data["stuck_after_s"], seconds),
+                Column(f"Age ({old})", ages, write_age),
+                Column(f"Stuck after ({late})", data["stuck_after_s"], write_late),
             ],
         )

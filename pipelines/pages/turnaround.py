@@ -7,7 +7,7 @@ from pipelines import charts
 from pipelines.charts import Chart, Span, Tip, Width
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
-from pipelines.wording import label, number, seconds
+from pipelines.wording import label, number, seconds, unit_of_time
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -43,7 +43,8 @@ class Turnaround(Section):
             Tip("p95_s", "95 % within (s)", ",.0f"),
         ]
         data, span = data[["model", "jobs", "p50_s", "p95_s"]], Span("p50_s", "p50_s", "p95_s")
-        return charts.spans(data, span, "turnaround (s), median to 95 %", charts.BLUE, tips, width)
+        colours = self.asked.colours(data["model"])
+        return charts.spans(data, span, "turnaround (s), median to 95 %", colours, tips, width)
 
     def sentence(self) -> str:
         if self.data.empty:
@@ -58,12 +59,13 @@ class Turnaround(Section):
     def table(self) -> Table | None:
         if self.data.empty:
             return None
+        titles = {f"p{p}_s": "Half within" if p == 50 else f"{p} % within" for p in PERCENTILES}
+        unit, write = unit_of_time(self.data[list(titles)].to_numpy().flatten())
         return Table(
             "Time from creation to completion of finished jobs",
             [
                 Column("Model", self.asked.names(self.data["model"])),
                 Column("Finished jobs", self.data["jobs"], number),
-                Column("Half within", self.data["p50_s"], seconds),
-                *(Column(f"{p} % within", self.data[f"p{p}_s"], seconds) for p in PERCENTILES[1:]),
+                *(Column(f"{title} ({unit})", self.data[name], write) for name, title in titles.items()),
             ],
         )

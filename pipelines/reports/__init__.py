@@ -351,7 +351,8 @@ def macros(
 ) -> Macros:
     """Return what differs between engines, in the words of one.
 
-    local_day(time): DATE on which the time falls in `timezone`
+    local_time(time): TIMESTAMP that the clocks of `timezone` show then
+    local_day(time): DATE on which the time falls there
     seconds(start, end): DOUBLE, from start to end
     double(number): the number as DOUBLE
     cost(amount, price): their exact product, for credits and sums of them
@@ -361,6 +362,7 @@ def macros(
     labels_of_rules(), label_by_rule(label), inputs_for_rules(): see label_rules
     """
     common: Macros = {
+        "local_time": lambda time: f"{time} at time zone {literal(timezone)}",
         "local_day": lambda time: f"cast({time} at time zone {literal(timezone)} as date)",
         # 2.5 times faster than the epoch of the difference
         "seconds": lambda start, end: f"extract(epoch from {end}) - extract(epoch from {start})",
@@ -388,12 +390,17 @@ def macros(
         }
     if engine == "spark":
         exact = partial(_cast, "double")
+
+        # Not by way of the session's own local time, in which an hour comes twice a year.
+        def local_time(time: str) -> str:
+            return (
+                f"convert_timezone('UTC', {literal(timezone)}, timestamp_ntz '1970-01-01 00:00:00' "
+                f"+ make_dt_interval(0, 0, 0, cast(unix_micros({time}) as decimal(20, 0)) / 1000000))"
+            )
+
         return common | {
-            # Not by way of the session's own local time, in which an hour comes twice a year.
-            "local_day": lambda time: (
-                f"cast(convert_timezone('UTC', {literal(timezone)}, timestamp_ntz '1970-01-01 00:00:00' "
-                f"+ make_dt_interval(0, 0, 0, cast(unix_micros({time}) as decimal(20, 0)) / 1000000)) as date)"
-            ),
+            "local_time": local_time,
+            "local_day": lambda time: f"cast({local_time(time)} as date)",
             "seconds": lambda start, end: (
                 f"unix_micros({end}) / {exact('1e6')} - unix_micros({start}) / {exact('1e6')}"
             ),

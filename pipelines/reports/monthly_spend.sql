@@ -1,15 +1,16 @@
 -- One row per calendar month and model: the month the jobs were created.
 -- Question: where do the credits go, and how has that changed on the month before?
--- A running month is compared, as far as it has come, with the whole month before: is_running marks it. A month that the
--- warehouse holds only from its middle on, since the account is younger or --since left out the rest, is compared with nothing.
+-- Only whole months are compared. A running month has no change yet, and neither has one whose end came after the last good sync:
+-- is_running marks both. The report holds days that have passed against as many before them. A month that the warehouse holds only
+-- from its middle on, since the account is younger or --since left out the rest, is compared with nothing.
 -- cost is never of a part, nor of two currencies: it is null where jobs_without_price is above 0, and where the currency changed
 -- within the month (jobs_without_price is 0 then); reports.daily_spend has the days.
--- Needs: reports.daily_spend
+-- Needs: reports.daily_spend, apiframe.sync_runs
 -- Columns:
 --   month: first day of the month in reports.timezone
 --   model: model id; null where the API names none
 --   modality: image, video or music
---   is_running: the month is not over
+--   is_running: the month is not over, or was not when the last good sync began: what has come of it since is not known
 --   jobs: jobs created, whatever became of them
 --   finished: jobs that ended well
 --   credits: credits spent; null where the cost of every job is unknown
@@ -23,7 +24,7 @@
 --   assets: delivered files
 --   share: credits as a share of all credits of the month, 0 to 1
 --   credits_month_before: credits of the model in the month before; null where it had no job then
---   change: credits over credits_month_before, less 1: 0.5 is half as much again; null where that was nothing, or is not held in full
+--   change: credits over credits_month_before, less 1: 0.5 is half as much again; null where that was nothing, or where one of both is not held in full
 with monthly as (
     select
         cast(date_trunc('month', day) as date) as month,
@@ -45,13 +46,18 @@ with monthly as (
         min(min(day)) over () as first_day
     from reports.daily_spend
     group by cast(date_trunc('month', day) as date), model
+),
+
+known as (
+    select cast(date_trunc('month', {local_day(least(now(), coalesce(max(started_at), now())))}) as date) as last_month
+    from apiframe.sync_runs
 )
 
 select
     this.month,
     this.model,
     this.modality,
-    this.month = date_trunc('month', {local_day(now())}) as is_running,
+    this.month >= known.last_month as is_running,
     this.jobs,
     this.finished,
     this.credits,
@@ -66,8 +72,10 @@ select
     {double(this.credits)} / nullif({double(sum(this.credits) over (partition by this.month))}, 0) as share,
     before.credits as credits_month_before,
     case
-        when before.month >= before.first_day then {double(this.credits)} / nullif({double(before.credits)}, 0) - 1
+        when before.month >= before.first_day and this.month < known.last_month
+            then {double(this.credits)} / nullif({double(before.credits)}, 0) - 1
     end as change
 from monthly as this
+cross join known
 left join monthly as before
     on before.month = this.month - interval '1 month' and before.model is not distinct from this.model

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ class Period:
 
     `models` None is all, "" the null one. `scope` is user or team, None where there is nothing to choose; the list of
     the team holds the user's own jobs too. `labels` are pairs of a label and values: a job counts that has one of the
-    values of each label, where "" is that it has none.
+    values of each label, where "" is that it has none. `until` cuts it off behind that moment, on the clocks of the
+    zone.
     """
 
     first: date
@@ -48,6 +49,7 @@ class Period:
     models: tuple[str, ...] | None = None
     scope: str | None = None
     labels: Labels = ()
+    until: datetime | None = None
 
     @property
     def is_part(self) -> bool:
@@ -59,9 +61,11 @@ class Period:
         """Days it covers."""
         return (self.last - self.first).days + 1
 
-    def before(self) -> Period:
-        """Return as many days just before it."""
-        return replace(self, first=self.first - timedelta(days=self.days), last=self.first - timedelta(days=1))
+    def before(self, known_until: datetime | None = None) -> Period:
+        """Return as many days just before it, up to the hour to which this one is known, where that is not its end."""
+        back, day = timedelta(days=self.days), timedelta(days=1)
+        cut = known_until - back if known_until and known_until.date() <= self.last else None
+        return replace(self, first=self.first - back, last=self.first - day, until=cut)
 
     def holds(self, model: str) -> bool:
         """Tell whether jobs of a model count."""
@@ -93,6 +97,7 @@ def _start(day: date, unit: str) -> date:
 class Extent:
     """What there is to choose from; days are those of the views, models the most used first.
 
+    `appeared` has the same models by their first job: one that comes is the last.
     `scopes` are those that are held, with when each was last read, as `synced`.
     """
 
@@ -100,6 +105,7 @@ class Extent:
     newest: date
     synced: str | None
     models: pd.Series[Any]
+    appeared: pd.Series[Any]
     zones: list[str]
     scopes: Mapping[str, str | None]
 
@@ -111,6 +117,7 @@ OF_JOBS = """
 """
 IN_PERIOD = f"""
     {{local_day(created_at)}} between $first and $last
+    and (cast($until as timestamp) is null or {{local_time(created_at)}} <= cast($until as timestamp))
     and {OF_JOBS}
 """
 PERIOD = f"""
@@ -165,7 +172,11 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
     fresh = frame(
         connection, "select cast(last_sync_at at time zone 'UTC' as varchar) as synced from reports.freshness"
     )
-    models = frame(connection, "select model from reports.jobs group by model order by count(*) desc, model")
+    models = frame(
+        connection,
+        "select model, row_number() over (order by min(created_at), model) as place "
+        "from reports.jobs group by model order by count(*) desc, model",
+    )
     zones = frame(connection, "select name from pg_timezone_names() order by name")
     synced = fresh["synced"][0]
     scopes = Warehouse.over(connection).scopes()
@@ -174,6 +185,7 @@ def extent(connection: duckdb.DuckDBPyConnection) -> Extent | None:
         bounds["newest"],
         synced[:16] if isinstance(synced, str) else None,
         models["model"],
+        models.sort_values("place")["model"],
         zones["name"].tolist(),
         {scope: None if at is None else f"{moment(at):%Y-%m-%d %H:%M}" for scope, at in scopes.items()},
     )
@@ -218,6 +230,36 @@ def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) ->
             raise ConfigurationError(f"--label {text!r}: there is no label {name!r}, {there}")
         chosen.setdefault(name, []).append(value)
     return tuple((name, tuple(values)) for name, values in chosen.items())
+
+
+def known_until(
+    connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str, scope: str | None = None
+) -> datetime:
+    """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
+
+    Of the team's jobs one with scope team knows alone. A job that was created while it ran, and that it has brought,
+    shows that it knows a little more.
+    """
+    query = f"""
+        with syncs as (
+            select
+                max(started_at) as started_at,
+                least(cast($now as timestamptz), max(finished_at)) as finished_at
+            from apiframe.sync_runs
+            where {"scope = 'team'" if scope == "team" else "true"}
+        )
+        select {{local_time(least(
+            cast($now as timestamptz),
+            greatest(
+                (select started_at from syncs),
+                (select max(created_at) from apiframe.jobs where created_at <= (select finished_at from syncs))
+            )
+        ))}}
+    """
+    words = macros(timezone, [], engine_of(connection))
+    [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
+    known: datetime = until
+    return known
 
 
 def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> pd.DataFrame:
@@ -265,6 +307,7 @@ def frame(connection: duckdb.DuckDBPyConnection, query: str, period: Period | No
         values: dict[str, Any] = {
             "first": period.first,
             "last": period.last,
+            "until": period.until,
             "models": None if period.models is None else list(period.models),
         }
         for place, (label, chosen) in enumerate(period.labels):

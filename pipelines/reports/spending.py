@@ -7,10 +7,9 @@ team's: the runway is then one "by your own jobs", and its `scope` says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -21,6 +20,7 @@ from pipelines.tables import SCHEMA
 from pipelines.tables.balances import readings
 from pipelines.warehouse import Warehouse
 from pipelines.wording import label
+from pipelines.zones import begins, local
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -35,7 +35,7 @@ def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | Non
     run, (last, good, _) = warehouse.last_run(), readings(warehouse)
     if run is None or last is None:
         return None
-    at = moment(max(run.started_at, last.read_at)).astimezone(ZoneInfo(timezone))
+    at = local(connection, moment(max(run.started_at, last.read_at)), timezone)
     if good is None or good.credits is None:
         return forecast(None, at, [])._replace(problem=label(last.problem, 200), scope=run.scope)
     words = macros(timezone, [], engine_of(connection))
@@ -44,8 +44,9 @@ def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | Non
     def rows(query: str, **given: Any) -> list[tuple[Any, ...]]:
         return connection.execute(render(query.replace("FROM_JOBS", jobs), words), given).fetchall()
 
-    read_at = moment(good.read_at)
-    history, unknown = _history(rows, at)
+    read_at = local(connection, moment(good.read_at), timezone)
+    first = at.date() - timedelta(days=DAYS)
+    history, unknown = _history(rows, first, begins(connection, first, timezone), at.date())
     found = forecast(good.credits - _since(rows, read_at), at, history)
     return found._replace(scope=run.scope, read_at=read_at, jobs_cost_unknown=unknown)
 
@@ -56,11 +57,11 @@ def _since(rows: Rows, read_at: datetime) -> Decimal:
     return Decimal(spent)
 
 
-def _history(rows: Rows, at: datetime) -> tuple[list[tuple[date, Decimal]], int]:
-    """Return what was spent on each whole day before, at most 28, and how many of their jobs have no known cost."""
-    today = at.date()
-    first = today - timedelta(days=DAYS)
-    midnight = datetime.combine(first, time.min, at.tzinfo)
+def _history(rows: Rows, first: date, midnight: datetime, today: date) -> tuple[list[tuple[date, Decimal]], int]:
+    """Return what was spent on each whole day from `first` on, and how many of their jobs have no known cost.
+
+    `midnight` is when `first` begins.
+    """
     found = {
         day: (spent, unknown)
         for day, spent, unknown in rows(

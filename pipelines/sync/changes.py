@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pipelines.apiframe.answers import ApiError
 from pipelines.apiframe.catalogue import Catalogue
 from pipelines.apiframe.reading import Batch, Reading
-from pipelines.apiframe.records import FINAL, Row, differences, unread_fields
+from pipelines.apiframe.records import FINAL, OPEN, Row, differences, unread_fields
 from pipelines.exact import one_line
 from pipelines.stores import Store
 from pipelines.sync.memory import WarehouseMemory
@@ -96,7 +96,9 @@ class Changes:
         self.seen[row.id] = between(kept, row)
         if kept.status not in FINAL and row.status in FINAL:
             self.finished.add(row.id)
-        if self._memory.full and row.id not in self.drifted:
+        # What an open job goes on to do is no drift: every sync would have seen it.
+        is_alive = kept.status in OPEN and kept.delisted_at is None
+        if self._memory.full and not is_alive and row.id not in self.drifted:
             self.drifted.add(row.id)
             self.drift.update(different)
         return row

@@ -52,10 +52,12 @@ def price(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., None]:
 def answer(warehouse: duckdb.DuckDBPyConnection) -> Callable[..., Any]:
     """What a section answers for the last `days`, up to NOW."""
 
-    def load(kind: type[Section], days: int = 30, unit: str = "day", timezone: str = "UTC") -> Section:
+    def load(
+        kind: type[Section], days: int = 30, unit: str = "day", timezone: str = "UTC", now: datetime = NOW
+    ) -> Section:
         known = queries.extent(warehouse)
         assert known
-        asked = Asked(Period((NOW - timedelta(days=days - 1)).date(), NOW.date(), timezone), unit, NOW, known)
+        asked = Asked(Period((NOW - timedelta(days=days - 1)).date(), NOW.date(), timezone), unit, now, known)
         return kind(asked, kind.load(warehouse, asked))
 
     return load

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from pipelines.pages.failure_rates import FailureRates
 from pipelines.pages.failure_reasons import FailureReasons
 
 Make = Callable[..., Any]
@@ -39,3 +40,9 @@ def test_days_are_those_of_the_time_zone(add: Make, answer: Make, cells: Make) -
     add(1, "COMPLETED")
     assert cells(answer(FailureReasons, timezone="Europe/Berlin"), "Last seen") == [["2024-04-16"]]
     assert cells(answer(FailureReasons), "Last seen") == [["2024-04-15"]]
+
+
+def test_one_job_is_not_many(add: Make, answer: Make) -> None:
+    add(1, "FAILED", error="Timeout")
+    assert "1 of 1 failed job. " in answer(FailureReasons).sentence()
+    assert answer(FailureRates).sentence().startswith("100.0 % of the 1 job that ended failed")

@@ -57,8 +57,8 @@ def test_what_is_left_and_until_when(add: Make, answer: Make, left: Make, cells:
     charts.picture(drawn, "runway")
     readings = drawn.layer[2].data
     assert readings["at"].tolist() == ["2024-04-15T15:00:00Z", "2024-04-16T21:00:00Z", "2024-04-16T21:00:00Z"]
-    assert readings["left"].tolist() == [150, 100, 100]
-    assert drawn.layer[1].data["left"].iloc[-1] == 0
+    assert readings["figure"].tolist() == [150, 100, 100]
+    assert drawn.layer[1].data["figure"].iloc[-1] == 0
 
 
 @pytest.mark.parametrize("amount", ["-3", "100"])

@@ -18,8 +18,12 @@ def test_models_by_their_median_slowest_first(add: Make, answer: Make, cells: Ma
         "slow is the slowest: half of its jobs finish within 2.0 h, 95 % within 2.0 h."
     )
     assert cells(section) == [
-        ["slow", "1", "2.0 h", "2.0 h", "2.0 h", "2.0 h"],
-        ["quick", "3", "20.0 s", "28.0 s", "29.0 s", "29.8 s"],
+        ["slow", "1", "7,200.0", "7,200.0", "7,200.0", "7,200.0"],
+        ["quick", "3", "20.0", "28.0", "29.0", "29.8"],
+    ]
+    table = section.table()
+    assert [column.title for column in table.columns][2:] == [
+        *("Half within (s)", "90 % within (s)", "95 % within (s)", "99 % within (s)")
     ]
 
 

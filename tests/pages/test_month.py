@@ -1,0 +1,80 @@
+"""What the running month costs; NOW is noon of the 16th of April."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+from pages.conftest import NOW
+from reports.tables import insert
+
+from pipelines import charts
+from pipelines.pages.month import RunningMonth
+from pipelines.settings import Budget
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def even(add: Make, warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Ten credits at 9 each day since the middle of February, up to today's, and a sync at noon."""
+    for day in range(60):
+        add(1, "COMPLETED", hours=3 + 24 * day, credit_cost=10)
+    insert(warehouse, "sync_runs", [{"started_at": NOW.isoformat(), "finished_at": NOW.isoformat(), "number": 1}])
+
+
+def with_budget(section: Any, amount: str, currency: str | None = None) -> Any:
+    asked = replace(section.asked, budget=Budget(Decimal(amount), currency))
+    return type(section)(asked, section.data)
+
+
+@pytest.mark.usefixtures("even")
+def test_so_far_and_by_its_end_and_against_the_month_before(answer: Make) -> None:
+    section = answer(RunningMonth, days=1)
+    assert [tuple(card) for card in section.cards()] == [
+        ("April 2024 so far", "160 credits", "+0.0 % in 15 whole days, against the first 15 of the month before"),
+        ("By its end", "305 credits", "80 % range: 305 credits to 305 credits"),
+        ("March 2024", "310 credits", "the whole month"),
+    ]
+    assert section.sentence() == "The line goes on at the pace of the last 28 days, in its 80 % range."
+    drawn = section.chart(900)
+    assert drawn.layer[2].data["figure"].tolist() == [*range(0, 160, 10), 160][:17]
+    assert charts.picture(drawn, "month")
+
+
+@pytest.mark.usefixtures("even")
+@pytest.mark.parametrize(
+    ("amount", "outlook"),
+    [("400", "likely end within it"), ("200", "likely end above it"), ("150", "It is used up")],
+)
+def test_the_budget_is_a_line_across(answer: Make, amount: str, outlook: str) -> None:
+    section = with_budget(answer(RunningMonth), amount)
+    assert section.cards()[-1].value == f"{amount} credits"
+    assert outlook in section.sentence()
+    assert section.chart(900).layer[3].data["figure"].tolist() == [float(amount)]
+
+
+@pytest.mark.usefixtures("even")
+def test_in_money_where_there_are_prices_and_the_budget_is_no_other(answer: Make, price: Make) -> None:
+    price("2024-04-01", "0.5")
+    assert answer(RunningMonth).cards()[0].value == "160 credits", "March has no price"
+    price("2020-01-01", "0.25")
+    section = answer(RunningMonth)
+    assert section.cards()[0].value == "80.00 USD"
+    assert section.cards()[0].note.startswith("+100.0 % in 15 whole days")
+    assert with_budget(section, "100", "USD").cards()[-1] == ("Budget", "100.00 USD", "80.0 % spent")
+    in_euro = with_budget(section, "100", "EUR")
+    assert "The budget is in EUR" in in_euro.sentence()
+    assert len(in_euro.chart(900).layer) == 3
+
+
+def test_a_month_that_history_does_not_cover_is_compared_with_nothing(
+    add: Make, answer: Make, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    add(1, "COMPLETED", credit_cost=10, hours=24 * 20)
+    insert(warehouse, "sync_runs", [{"started_at": NOW.isoformat(), "finished_at": NOW.isoformat(), "number": 1}])
+    section = answer(RunningMonth)
+    assert [card.title for card in section.cards()] == ["April 2024 so far", "By its end"]
+    assert section.chart(900) is None
