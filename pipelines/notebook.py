@@ -119,18 +119,19 @@ class Notebook:
         asked = next(iter(answers.values())).asked
         period = asked.period.part(asked.unit, chosen["start"], chosen["model"])
         with mo.status.spinner("Looking …"), stores.connect(self.configured) as connection:
-            found, count = queries.jobs(connection, period, chosen["order"], MOST_JOBS)
+            found, count = queries.listed(connection, period, chosen["order"], MOST_JOBS)
         if not count:
             return mo.md("There is no such job.")
         told = f"All {counted(count, 'job')}" if len(found) == count else f"{len(found):,} of {counted(count, 'job')}"
         zone, reasons = period.timezone, ["" if missing(why) else label(why) for why in found["failure_reason"]]
+        is_open = (found["outcome"] == "open").any()
         columns = [
             Column("Job", [label(job, 40) for job in found["id"]]),
             Column(f"Created ({zone})", [clock(at, zone) for at in found["created_at"]]),
             Column("Model", asked.names(found["model"])),
             Column("Outcome", found["outcome"]),
             Column("Credits", found["credits"], exact),
-            Column("Pending (credits)", found["credits_pending"], exact),
+            *([Column("Pending (credits)", found["credits_pending"], exact)] if is_open else []),
             Column("Turnaround", found["turnaround_s"], seconds),
             *([Column("Failure", reasons)] if any(reasons) else []),
         ]
