@@ -611,6 +611,9 @@ judged as (
             when
                 pairs.gap > 0 and pairs.gap_before <> 0
                 and (vague_before.place is not null or pairs.gap <= pairs.tolerance + most.credits) then 'edge'
+            when
+                pairs.gap > 0 and coalesce(pairs.gap_after, 1) <> 0 and closing.reading is not null
+                and pairs.gap <= pairs.tolerance then 'edge'
             when pairs.gap < 0 and coalesce(pairs.gap_before, 1) <> 0 and opening.reading is not null then 'edge'
             when pairs.gap < 0 and pairs.gap_after <> 0 and closing.reading is not null then 'edge'
             when pairs.scope = 'user' and pairs.gap > 0 then 'colleague, more'
