@@ -175,7 +175,7 @@ OF_MARIMO = (
     (
         "color-contrast",
         "marimo-table",
-        "the colours of its tables, and of the tools above them, are those of its theme",
+        "the colours of its tables and their tools are those of its theme",
     ),
     ("summary-name", "<summary>", "the menu beside a chart, by which it is saved as a file"),
 )
