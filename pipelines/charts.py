@@ -18,7 +18,7 @@ from pipelines.runway import Left
 from pipelines.wording import labels
 
 OTHERS = "all others"
-STILL_RUNNING = "still running"
+PARTLY = "known in part"  # a unit that still runs
 MOST_BARS = 12  # models or reasons in a chart; the tables have more
 MOST_STACKED = 8  # models in a bar
 MOST_LINES = 4  # models of which each has two
@@ -89,7 +89,7 @@ def stacked(
     scale = shown | ({OTHERS: GREY} if len(largest) > len(shown) else {})
     given = alt.Scale(domain=list(scale), range=list(scale.values()))
     data["rank"] = data["model"].map(list(scale).index)
-    data["state"] = [STILL_RUNNING if start == running else "whole" for start in data[unit]]
+    data["state"] = [PARTLY if start == running else "whole" for start in data[unit]]
     data = _with_ends(data, unit)
     chart = (
         alt.Chart(data)
@@ -110,7 +110,7 @@ def stacked(
     )
     if running is not None:
         chart = chart.encode(
-            fillOpacity=alt.condition(alt.datum.state == STILL_RUNNING, alt.value(0.4), alt.value(1)),
+            fillOpacity=alt.condition(alt.datum.state == PARTLY, alt.value(0.4), alt.value(1)),
             stroke=alt.Stroke("model:N", scale=given, legend=None),
             tooltip=[*chart.encoding.tooltip, "state:N"],
         )

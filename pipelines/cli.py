@@ -144,6 +144,14 @@ scope_option = click.option(
     type=click.Choice(["user", "team"]),
     help="Where both are held: your own jobs, or the team's.  [default: sources.apiframe.scope]",
 )
+label_option = click.option(
+    "--label",
+    "labels",
+    metavar="LABEL=VALUE",
+    multiple=True,
+    help="Only jobs with this value of a label (customer=: with none). Of several labels all must hold, of several "
+    "values of one any.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
@@ -274,14 +282,7 @@ def query_command(
 @click.option("--from", "first", metavar="DATE", help="The first day.")
 @click.option("--to", "last", metavar="DATE", help="The last day.  [default: today]")
 @scope_option
-@click.option(
-    "--label",
-    "labels",
-    metavar="LABEL=VALUE",
-    multiple=True,
-    help="Only jobs with this value of a label (customer=: with none). Of several labels all must hold, of several "
-    "values of one any.",
-)
+@label_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -444,12 +445,21 @@ def check_command(notify: bool, every_time: bool, quiet: bool, as_json: bool) ->
     "apiframe-warehouse digest --days 1               # once a day",
 )
 @click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="The last so many whole days.")
+@scope_option
+@label_option
 @click.option(
     "--output", type=click.Path(dir_okay=False), help="Write the report of these days, too; mail takes it along."
 )
 @click.option("--print", "only_print", is_flag=True, help="Print it and send nothing.")
 @json_option
-def digest_command(days: int, output: str | None, only_print: bool, as_json: bool) -> None:
+def digest_command(
+    days: int,
+    scope: str | None,
+    labels: tuple[str, ...],
+    output: str | None,
+    only_print: bool,
+    as_json: bool,
+) -> None:
     """Send the last whole days in at most 15 lines: spend, what changed, failures, refunds due, credits left.
 
     It goes where check --notify sends to: runtime.slack_incoming_hook, checks.webhook_url, checks.mail_to. Where none
@@ -460,7 +470,8 @@ def digest_command(days: int, output: str | None, only_print: bool, as_json: boo
 
     chosen = settings.load()
     with contextlib.closing(connect(chosen)) as connection:
-        found = digest.gather(connection, chosen, datetime.now(UTC), days, Path(output).absolute() if output else None)
+        report = Path(output).absolute() if output else None
+        found = digest.gather(connection, chosen, datetime.now(UTC), days, report, scope=scope, labels=labels)
     sent = [] if only_print else alarms.send(chosen, digest.message(found))
     if as_json:
         _print_json({**digest.facts_of(found), "sent": sent})

@@ -7,6 +7,7 @@ plain text; names that the API gave are labelled.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,6 +29,7 @@ from pipelines.reports.queries import Period
 from pipelines.reports.spending import runway
 from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
 from pipelines.wording import age, counted, exact, label, missing, money, number, why_no_cost
 from pipelines.zones import local
 
@@ -54,8 +56,12 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class Jobs:
-    """What is known of the jobs of the days: of all up to `until`, on the clocks of their zone."""
+    """What is known of the jobs of the days: of all up to `until`, on the clocks of their zone.
 
+    `shown` says which count, where these are not all that there are.
+    """
+
+    shown: list[str]
     until: datetime
     totals: Comparison
     movers: list[Mover]  # those that changed most, or cost most where there is nothing to hold them against
@@ -80,18 +86,31 @@ class Digest:
 
 
 def gather(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, days: int, report: Path | None = None
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    now: datetime,
+    days: int,
+    report: Path | None = None,
+    *,
+    scope: str | None = None,
+    labels: Sequence[str] = (),
 ) -> Digest:
     """Ask the warehouse for the last so many whole days, and write the report of them where one is wanted.
 
+    Jobs are those of `scope`, or of the configured one, where two are held, and those with these labels, `label=value`.
     Raises ApiframeWarehouseError where the warehouse has no views, or the report cannot be written. Where there is
     nothing to report, none is.
     """
-    today, known = local(connection, now, settings.timezone).date(), queries.extent(connection)
-    of = Period(today - timedelta(days=days), today - timedelta(days=1), settings.timezone)
-    jobs = _jobs(connection, Asked(of, "day", now, known)) if known else None
+    today, zone = local(connection, now, settings.timezone).date(), settings.timezone
+    shown = queries.scope_shown(Warehouse.over(connection).scopes(), scope, settings.scope)
+    those = queries.labels_asked(connection, labels)
+    of = Period(today - timedelta(days=days), today - timedelta(days=1), zone, scope=shown, labels=those)
+    known = queries.extent(connection)
+    jobs = _jobs(connection, Asked(of, "day", now, known, settings.budget)) if known else None
     if report and jobs and jobs.totals.total["jobs"]:
-        write_report(connection, report, of.first, of.last, of.timezone, now)
+        write_report(
+            connection, report, of.first, of.last, zone, now, scope=shown, labels=those, budget=settings.budget
+        )
     else:
         report = None
     fresh = queries.frame(connection, "select last_sync_at from reports.freshness")["last_sync_at"][0]
@@ -100,8 +119,8 @@ def gather(
         host=socket.gethostname(),
         period=of,
         jobs=jobs,
-        due=_refunds(connection, now),
-        runway=runway(connection, settings.timezone),
+        due=_refunds(connection, of, now),
+        runway=runway(connection, zone),
         is_balance_read=bool(settings.balance_every),
         findings=[finding for finding in run_checks(connection, settings, now) if finding.state != "ok"],
         synced_s=_since(fresh, now),
@@ -109,9 +128,10 @@ def gather(
     )
 
 
-def _refunds(connection: duckdb.DuckDBPyConnection, now: datetime) -> Due:
+def _refunds(connection: duckdb.DuckDBPyConnection, of: Period, now: datetime) -> Due:
     sums = "count(*) as jobs, sum(credits) as credits, min(created_at) as oldest"
-    due = queries.frame(connection, f"select {sums} from reports.refunds_due").iloc[0]
+    query = f"select {sums} from reports.refunds_due where {queries.OF_JOBS}"
+    due = queries.frame(connection, query, of).iloc[0]
     return Due(int(due["jobs"]), due["credits"] if due["jobs"] else Decimal(0), _since(due["oldest"], now) or 0.0)
 
 
@@ -149,6 +169,8 @@ def facts_of(digest: Digest) -> dict[str, Any]:
         "first_day": digest.period.first.isoformat(),
         "last_day": digest.period.last.isoformat(),
         "timezone": digest.period.timezone,
+        "scope": digest.period.scope,
+        "labels": {name: list(values) for name, values in digest.period.labels},
         "known_until": jobs.until.isoformat() if jobs else None,
         "total": _figures(jobs.totals.total) if jobs else None,
         "before": _figures(jobs.totals.before) if jobs and jobs.totals.before is not None else None,
@@ -176,7 +198,12 @@ def _jobs(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Jobs:
         failures = [FailureRates(asked, by_model).sentence(), by_day.found()]
     unknown = sum(int(frame["jobs_cost_unknown"].sum()) for frame in (by_model, before) if frame is not None)
     return Jobs(
-        asked.until(connection), compared(connection, asked), _movers(asked, by_model, before), unknown > 0, failures
+        asked.shown(),
+        asked.until(connection),
+        compared(connection, asked),
+        _movers(asked, by_model, before),
+        unknown > 0,
+        failures,
     )
 
 
@@ -206,8 +233,9 @@ def _by_model(frame: Any) -> dict[Any, Decimal | None]:
 def _of_jobs(jobs: Jobs, days: Period) -> list[str]:
     total, known = jobs.totals.total, f"{jobs.until:%Y-%m-%d %H:%M}"
     if jobs.until.date() < days.first:
-        return [f"Nothing is known of these days: the last good sync knows jobs up to {known}."]
-    told = [f"These days are known up to {known}."] if jobs.until.date() <= days.last else []
+        return [*jobs.shown, f"Nothing is known of these days: the last good sync knows jobs up to {known}."]
+    part = [f"These days are known up to {known}."] if jobs.until.date() <= days.last else []
+    told = [" ".join(words)] if (words := [*jobs.shown, *part]) else []
     if not total["jobs"]:
         before = jobs.totals.before
         than = "" if before is None else f"; {number(before['jobs'])} in {jobs.totals.span}"

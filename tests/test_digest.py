@@ -22,6 +22,7 @@ from pipelines.errors import ApiframeWarehouseError
 from pipelines.reports import create_views
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
+from pipelines.stores import connect
 from pipelines.sync import sync
 
 NOW = datetime(2024, 4, 16, 12, tzinfo=UTC)
@@ -282,6 +283,35 @@ def test_it_is_sent_and_printed_only_on_request(command: Make) -> None:
         done = command(CHECKS__WEBHOOK_URL=server.address)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the webhook did not take the message (it answered 500)" in done.stderr
+
+
+# Of which jobs
+
+
+def test_of_two_scopes_the_configured_one_counts_and_of_labels_those_asked_for(settings_for: Make) -> None:
+    now = datetime.now(UTC) - timedelta(days=1)
+    with Sandbox(jobs=0, now=now) as api:
+        for cost, colleague in ((2, False), (3, False), (64, True)):
+            api.add(1, status="COMPLETED", model="m", creditCost=cost, colleague=colleague)
+        api.add(1, status="FAILED", model="m", creditCost=7, colleague=True)
+        sync(settings_for(api, scope="team"))
+        own = settings_for(api)
+        (own.project / ".dlt").mkdir()
+        (own.project / ".dlt" / "label_rules.csv").write_text("label,value,field,contains\nwho,we,scope,user\n")
+        sync(own)
+    with connect(own) as connection:
+        mine, all_of_them, ours = (
+            digest.lines(digest.gather(connection, own, now + timedelta(days=1), 1, **chosen))
+            for chosen in ({}, {"scope": "team"}, {"scope": "team", "labels": ["who=we"]})
+        )
+    spent = [next(line for line in lines if line.startswith("Spent")) for lines in (mine, all_of_them, ours)]
+    assert [line.split(";")[0] for line in spent] == ["Spent: 5 credits", "Spent: 76 credits", "Spent: 5 credits"]
+    assert mine[1].startswith("Your own jobs (scope user)")
+    assert "The team's jobs" in all_of_them[1]
+    assert "Only jobs with who = we." in ours[1]
+    due = [next(line for line in lines if line.startswith("Refunds due")) for lines in (mine, all_of_them)]
+    assert due[0] == "Refunds due: none."
+    assert due[1].startswith("Refunds due: 7 credits of 1 failed job")
 
 
 # Everywhere

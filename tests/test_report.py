@@ -2,7 +2,7 @@
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -16,6 +16,10 @@ from reports.tables import account, base_tables, hostile, insert
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.report import write_report
 from pipelines.reports import create_views
+from pipelines.sandbox import Sandbox
+from pipelines.settings import Settings
+from pipelines.stores import connect
+from pipelines.sync import sync
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -212,6 +216,24 @@ def test_a_period_is_compared_only_with_one_that_history_covers(
     assert "% on the 20 days before" in (tmp_path / "report.html").read_text()
     write(warehouse, tmp_path / "report.html", 40)
     assert "history does not cover the 40 days before" in (tmp_path / "report.html").read_text()
+
+
+def test_at_a_quarter_past_ten_an_account_whose_days_are_alike_has_spent_as_much_as_the_day_before(
+    settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    now = (NOW - timedelta(days=1)).replace(hour=10, minute=21, second=0, microsecond=0)
+    with Sandbox(jobs=0, now=now) as api:
+        for hour in range(96, 0, -1):
+            api.add(5, created_at=now - timedelta(hours=hour - 0.5), status="COMPLETED", creditCost=3)
+        chosen = settings_for(api)
+        sync(chosen)
+    for hours, against in ((10, "the day before, "), (34, "the 2 days before, the last ")):
+        first = (now - timedelta(hours=hours)).date()
+        with connect(chosen) as connection:
+            write_report(connection, tmp_path / "report.html", first, now.date(), "UTC", now + timedelta(hours=5))
+        page = Page((tmp_path / "report.html").read_text()).text
+        assert f"Credits spent {15 * hours} +0.0 % on {against}up to 10:21" in page
+        assert f"Of {now.date()} only what came up to 10:21 is known: its bar is pale." in page
 
 
 def test_a_period_before_without_a_finished_job_has_no_mean_to_compare_with(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def send(settings: Settings, message: Message) -> None:
     try:
         if message.attachment:
             page = message.attachment.read_bytes()
-            mail.add_attachment(page, maintype="text", subtype="html", filename=message.attachment.name)
+            mail.add_attachment(page, "text", "html", filename=message.attachment.name, params={"charset": "utf-8"})
         if settings.mail_server == "sendmail":
             _by_sendmail(mail)
         else:

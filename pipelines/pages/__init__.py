@@ -27,7 +27,7 @@ from pipelines.wording import label, labels, missing
 
 
 class Running(NamedTuple):
-    """A day, week or month that is known in part alone: up to `until`, on the clocks of the period's zone."""
+    """A day, week or month that still runs, or did at the last good sync: known up to `until`, on local clocks."""
 
     start: date
     unit: str
@@ -35,9 +35,9 @@ class Running(NamedTuple):
 
     def __str__(self) -> str:
         """Say so."""
-        which = f"The {self.unit} {'of' if self.unit == 'day' else 'from'} {self.start}"
-        known = f"{self.until:%H:%M}" if self.unit == "day" else f"{self.until:%Y-%m-%d %H:%M}"
-        return f"{which} still runs: its pale bar is what is known up to {known}."
+        which = f"{self.start}" if self.unit == "day" else f"the {self.unit} from {self.start}"
+        until = f"{self.until:%H:%M}" if self.unit == "day" else f"{self.until:%Y-%m-%d %H:%M}"
+        return f"Of {which} only what came up to {until} is known: its bar is pale."
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Asked:
     def until(self, connection: duckdb.DuckDBPyConnection) -> datetime:
         """Return up to when jobs are known, on the clocks of the period's zone."""
         if not self._until:
-            self._until.append(queries.known_until(connection, self.now, self.period.timezone))
+            self._until.append(queries.known_until(connection, self.now, self.period.timezone, self.period.scope))
         return self._until[0]
 
     def running(self, connection: duckdb.DuckDBPyConnection) -> Running | None:

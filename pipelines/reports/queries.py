@@ -232,16 +232,29 @@ def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) ->
     return tuple((name, tuple(values)) for name, values in chosen.items())
 
 
-def known_until(connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str) -> datetime:
+def known_until(
+    connection: duckdb.DuckDBPyConnection, now: datetime, timezone: str, scope: str | None = None
+) -> datetime:
     """Return up to when jobs are known, on the clocks of a zone: `now`, or the last good sync where that is earlier.
 
-    A job that was created while it ran, and that it has brought, shows that it knows a little more.
+    Of the team's jobs one with scope team knows alone. A job that was created while it ran, and that it has brought,
+    shows that it knows a little more.
     """
-    query = """
-        select {local_time(least(
+    query = f"""
+        with syncs as (
+            select
+                max(started_at) as started_at,
+                least(cast($now as timestamptz), max(finished_at)) as finished_at
+            from apiframe.sync_runs
+            where {"scope = 'team'" if scope == "team" else "true"}
+        )
+        select {{local_time(least(
             cast($now as timestamptz),
-            greatest((select max(started_at) from apiframe.sync_runs), (select max(created_at) from apiframe.jobs))
-        ))}
+            greatest(
+                (select started_at from syncs),
+                (select max(created_at) from apiframe.jobs where created_at <= (select finished_at from syncs))
+            )
+        ))}}
     """
     words = macros(timezone, [], engine_of(connection))
     [(until,)] = connection.execute(render(query, words), {"now": now.isoformat()}).fetchall()
