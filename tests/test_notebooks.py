@@ -297,6 +297,7 @@ def test_tables_are_printed_whole(warehouse: duckdb.DuckDBPyConnection) -> None:
     shown = cells("credit_spend")[0]
     printed = shown.split('<table class="whole"')
     assert max(part.count("<tr>") for part in printed) == 201, "the jobs and their header"
+    assert any("<tr><td>All</td>" in part for part in printed), "a total"
 
 
 # The demo's
