@@ -21,7 +21,7 @@ from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
 from pipelines.settings import Settings
-from pipelines.wording import clock, counted, exact, label, labels, missing, seconds
+from pipelines.wording import clock, counted, exact, label, labels, missing, seconds, unbroken
 
 AUTOMATIC, ALL = "automatic", "(all)"
 LABEL = "label "  # before its name, of a control and in the address: labels may be called as they like
@@ -180,7 +180,10 @@ def show(answers: dict[str, Section]) -> mo.Html:
 def _parts(section: Section) -> list[Any]:
     parts: list[Any] = [mo.md(f"## {section.question}")] if section.question else []
     if cards := section.cards():
-        stats = [mo.stat(card.value, label=card.title, caption=card.note or None, bordered=True) for card in cards]
+        stats = [
+            mo.stat(unbroken(card.value), label=card.title, caption=unbroken(card.note) or None, bordered=True)
+            for card in cards
+        ]
         parts.append(mo.hstack(stats, justify="start", wrap=True))
     try:
         if (chart := section.chart("container")) is not None:
@@ -188,7 +191,7 @@ def _parts(section: Section) -> list[Any]:
     except Exception as problem:  # the rest of the page is as good as ever
         parts.append(mo.md(f"This chart could not be drawn ({type(problem).__name__})."))
     if sentence := section.sentence():
-        parts.append(mo.Html(f"<p>{escape(sentence)}</p>"))
+        parts.append(mo.Html(f"<p>{escape(unbroken(sentence))}</p>"))
     if (table := section.table()) is not None:
         parts.append(_grid(table))
     return parts

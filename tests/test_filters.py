@@ -48,8 +48,8 @@ def both(api: Sandbox, settings_for: Make) -> Settings:
 
 def made(chosen: Settings, scope: str | None = None, labels: Any = ()) -> tuple[str, dict[str, Any]]:
     with contextlib.closing(connect(chosen)) as connection:
-        page, found = report.made(connection, *DAYS, scope=scope, labels=labels)
-    return page.replace("\N{NO-BREAK SPACE}", " "), found
+        page, headline = report.made(connection, *DAYS, scope=scope, labels=labels)
+    return page.replace("\u00a0", " "), headline
 
 
 def shown(chosen: Settings, asked: str | None = None) -> str | None:

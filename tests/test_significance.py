@@ -72,7 +72,8 @@ def sentence(counts: list[tuple[int, int]], by: str) -> str:
         failure_rate=data["failed"] / data["ended"],
         failure_rate_low=data["failed"] / data["ended"],
     )
-    known = Extent(FIRST, DAYS[-1], None, pd.Series([f"model-{place}" for place in data.index]), [])
+    models = pd.Series([f"model-{place}" for place in data.index])
+    known = Extent(FIRST, DAYS[-1], None, models=models, appeared=models, zones=[], scopes={})
     asked = Asked(Period(FIRST, DAYS[-1]), "day", datetime.now(UTC), known)
     section = FailureRateOverTime if by == "day" else FailureRates
     return section(asked, data[data["ended"] > 0]).sentence()
