@@ -62,4 +62,4 @@ def _cut(before: Period) -> str:
         return ""
     if before.until.date() < before.last:
         return f", up to {before.until:%Y-%m-%d %H:%M}"
-    return f", {'' if before.days == 1 else 'the last '}up to {before.until:%H:%M}"
+    return f", {'' if before.days == 1 else 'the last of them '}up to {before.until:%H:%M}"

@@ -44,7 +44,7 @@ def hours(answer: Make, warehouse: duckdb.DuckDBPyConnection, synced_at: str, da
     ("synced_at", "days", "note"),
     [
         ("2024-04-16T10:21:00+00:00", 1, "+0.0 % on the day before, up to 10:21"),
-        ("2024-04-16T10:21:00+00:00", 2, "+0.0 % on the 2 days before, the last up to 10:21"),
+        ("2024-04-16T10:21:00+00:00", 2, "+0.0 % on the 2 days before, the last of them up to 10:21"),
         ("2024-04-16T23:00:00+00:00", 1, "+0.0 % on the day before, up to 12:00"),  # a clock ahead of ours
         ("2024-04-15T09:00:00+00:00", 2, "+0.0 % on the 2 days before, up to 2024-04-13 09:00"),
         ("2024-04-15T09:00:00+00:00", 1, "history does not cover the day before"),  # of today nothing is known
