@@ -227,7 +227,7 @@ def test_at_a_quarter_past_ten_an_account_whose_days_are_alike_has_spent_as_much
             api.add(5, created_at=now - timedelta(hours=hour - 0.5), status="COMPLETED", creditCost=3)
         chosen = settings_for(api)
         sync(chosen)
-    for hours, against in ((10, "the day before, "), (34, "the 2 days before, the last ")):
+    for hours, against in ((10, "the day before, "), (34, "the 2 days before, the last of them ")):
         first = (now - timedelta(hours=hours)).date()
         with connect(chosen) as connection:
             write_report(connection, tmp_path / "report.html", first, now.date(), "UTC", now + timedelta(hours=5))
