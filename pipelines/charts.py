@@ -230,12 +230,16 @@ def picture(chart: Chart, name: str) -> Picture:
     themed.save(target, format="svg")
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", target.getvalue())
     attributes, content = re.fullmatch(r"<svg ([^>]*)>(.*)</svg>\s*", drawn, re.DOTALL).groups()  # type: ignore[union-attr]
-    return Picture(attributes, re.sub(r"<[a-z]+ [^<>]*>", _without_roles, content))
+    return Picture(attributes, re.sub(r"<[a-z]+ [^<>]*>", _slim, content))
 
 
-def _without_roles(tag: re.Match[str]) -> str:
-    """Vega gives each mark a role, and none the name that it then would need: the picture has one of its own."""
-    return re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", tag[0])
+def _slim(tag: re.Match[str]) -> str:
+    """Leave out what nobody needs: digits behind hundredths of a pixel, and roles.
+
+    Vega gives each mark a role, and none the name that it then would need: the picture has one of its own.
+    """
+    plain = re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", tag[0])
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), plain)
 
 
 def _names(values: Iterable[Any], width: Width) -> list[str]:

@@ -21,7 +21,7 @@ from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
 from pipelines.settings import Settings
-from pipelines.wording import clock, counted, exact, label, labels, missing, seconds
+from pipelines.wording import clock, counted, exact, label, labels, missing, seconds, unbroken
 
 AUTOMATIC, ALL = "automatic", "(all)"
 LABEL = "label "  # before its name, of a control and in the address: labels may be called as they like
@@ -119,18 +119,19 @@ class Notebook:
         asked = next(iter(answers.values())).asked
         period = asked.period.part(asked.unit, chosen["start"], chosen["model"])
         with mo.status.spinner("Looking …"), stores.connect(self.configured) as connection:
-            found, count = queries.jobs(connection, period, chosen["order"], MOST_JOBS)
+            found, count = queries.listed(connection, period, chosen["order"], MOST_JOBS)
         if not count:
             return mo.md("There is no such job.")
         told = f"All {counted(count, 'job')}" if len(found) == count else f"{len(found):,} of {counted(count, 'job')}"
         zone, reasons = period.timezone, ["" if missing(why) else label(why) for why in found["failure_reason"]]
+        is_open = (found["outcome"] == "open").any()
         columns = [
             Column("Job", [label(job, 40) for job in found["id"]]),
             Column(f"Created ({zone})", [clock(at, zone) for at in found["created_at"]]),
             Column("Model", asked.names(found["model"])),
             Column("Outcome", found["outcome"]),
             Column("Credits", found["credits"], exact),
-            Column("Pending (credits)", found["credits_pending"], exact),
+            *([Column("Pending (credits)", found["credits_pending"], exact)] if is_open else []),
             Column("Turnaround", found["turnaround_s"], seconds),
             *([Column("Failure", reasons)] if any(reasons) else []),
         ]
@@ -179,7 +180,10 @@ def show(answers: dict[str, Section]) -> mo.Html:
 def _parts(section: Section) -> list[Any]:
     parts: list[Any] = [mo.md(f"## {section.question}")] if section.question else []
     if cards := section.cards():
-        stats = [mo.stat(card.value, label=card.title, caption=card.note or None, bordered=True) for card in cards]
+        stats = [
+            mo.stat(unbroken(card.value), label=card.title, caption=unbroken(card.note) or None, bordered=True)
+            for card in cards
+        ]
         parts.append(mo.hstack(stats, justify="start", wrap=True))
     try:
         if (chart := section.chart("container")) is not None:
@@ -187,7 +191,7 @@ def _parts(section: Section) -> list[Any]:
     except Exception as problem:  # the rest of the page is as good as ever
         parts.append(mo.md(f"This chart could not be drawn ({type(problem).__name__})."))
     if sentence := section.sentence():
-        parts.append(mo.Html(f"<p>{escape(sentence)}</p>"))
+        parts.append(mo.Html(f"<p>{escape(unbroken(sentence))}</p>"))
     if (table := section.table()) is not None:
         parts.append(_grid(table))
     return parts
@@ -206,19 +210,17 @@ def _grid(table: Table) -> mo.Html:
         text_justify_columns=dict.fromkeys(figures, "right"),
         wrapped_columns=[title for title in titles if title not in figures],
     )
-    return mo.vstack([shown, mo.Html(_whole(table.columns, rows))], gap=0)
+    return mo.vstack([shown, mo.Html(_whole(table, rows))], gap=0)
 
 
-def _whole(columns: list[Column], rows: list[tuple[Any, ...]]) -> str:
-    """Return a table as it is printed, with all of its rows and columns: print.css shows it."""
-    marks = [' class="n"' if column.write else "" for column in columns]
-    head = "".join(f"<th{mark}>{escape(column.title)}</th>" for mark, column in zip(marks, columns, strict=True))
-    lines = [
-        "".join(
-            f"<td{mark}>{escape(column.text(value))}</td>"
-            for mark, column, value in zip(marks, columns, row, strict=True)
-        )
-        for row in rows
-    ]
-    body = "".join(f"<tr>{row}</tr>" for row in lines)
-    return f'<table class="whole" style="display: none"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+def _whole(table: Table, rows: list[tuple[Any, ...]]) -> str:
+    """Return a table as it is printed, with all of its rows and columns and its total: print.css shows it."""
+    marks = [' class="n"' if column.write else "" for column in table.columns]
+    texts = [[column.text(value) for column, value in zip(table.columns, row, strict=True)] for row in rows]
+    if table.total:
+        cells = zip(table.columns, table.total, strict=True)
+        texts.append(["" if value is None else column.text(value) for column, value in cells])
+    lines = [[f"<th{mark}>{escape(column.title)}</th>" for mark, column in zip(marks, table.columns, strict=True)]]
+    lines += [[f"<td{mark}>{escape(text)}</td>" for mark, text in zip(marks, row, strict=True)] for row in texts]
+    head, *body = (f"<tr>{''.join(line)}</tr>" for line in lines)
+    return f'<table class="whole" style="display: none"><thead>{head}</thead><tbody>{"".join(body)}</tbody></table>'

@@ -98,7 +98,8 @@ def _page(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
     )
     frame.globals.update(counted=counted, narrow_enough=NARROW_ENOUGH)
     return frame.get_template("report.html").render(
-        period=f"{asked.period.first} to {asked.period.last}",
+        first=str(asked.period.first),
+        last=str(asked.period.last),
         facts=_facts(connection, asked),
         groups=[(heading, list(group)) for heading, group in groupby(answers, lambda shown: shown.section.heading)],
     )

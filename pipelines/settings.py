@@ -50,6 +50,7 @@ class Settings:
     scope: str
     settle_after: timedelta
     workers: int
+    max_requests_per_minute: int
     balance_every: timedelta
     inputs: bool
     inputs_per_sync: int
@@ -325,6 +326,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "scope": ("sources.apiframe.scope", "user", _choice("user", "team")),
     "settle_after": ("sources.apiframe.settle_after", "1h", duration),
     "workers": ("sources.apiframe.workers", 8, _number(1, 64, int)),
+    "max_requests_per_minute": ("sources.apiframe.max_requests_per_minute", 0, _number(0, 60_000, int)),
     "balance_every": ("sources.apiframe.balance_every", "1h", duration),
     "inputs": ("sources.apiframe.inputs", False, _switch),
     "inputs_per_sync": ("sources.apiframe.inputs_per_sync", 200, _number(0, 10**6, int)),

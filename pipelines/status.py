@@ -126,18 +126,16 @@ def _balance(last: Balance | None, now: int) -> Mapping[str, Any] | None:
 def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[str, Any] | None:
     """Return whether jobs and balance add up: the last verdict, and what does not in all; None without two readings."""
     try:
-        [(pairs, off, residual)] = connection.execute(
-            "select count(*), count(case when verdict <> 'balances' then 1 end), sum(residual) "
-            "from reports.reconciliation"
-        ).fetchall()
         last = connection.execute(
-            "select verdict, epoch_us(closed_at) from reports.reconciliation order by closed_at desc limit 1"
+            "select count(*) over (), count(case when verdict <> 'balances' then 1 end) over (), "
+            "sum(residual) over (), verdict, epoch_us(closed_at) "
+            "from reports.reconciliation order by closed_at desc limit 1"
         ).fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):  # of an older version, until the next sync
         return None
     if not last:
         return None
-    verdict, closed_at = last[0]
+    pairs, off, residual, verdict, closed_at = last[0]
     return {
         "verdict": verdict,
         "closed_at": moment(closed_at).isoformat(),

@@ -72,6 +72,15 @@ def test_what_a_changed_key_is_asked_anyway_is_a_reading(api: Sandbox, here: Set
     assert len(readings(here)) == 2
 
 
+@pytest.mark.parametrize("hours", [-300, -3, 3, 300])
+def test_a_clock_that_is_wrong_does_not_make_every_sync_ask(api: Sandbox, here: Settings, hours: int) -> None:
+    api.skew = timedelta(hours=hours)
+    sync(here)
+    api.requests.clear()
+    sync(here)
+    assert api.count("/me") == 0
+
+
 def test_zero_switches_it_off(api: Sandbox, settings_for: Make) -> None:
     chosen = settings_for(api, balance_every="0")
     for _ in range(2):

@@ -754,3 +754,49 @@ def test_passwords_of_the_home_folder_are_not_sent() -> None:
 
 def test_five_attempts_are_the_default() -> None:
     assert Client("http://x", KEY)._max_attempts == settings.load().request_max_attempts == 5
+
+
+# A limit of requests
+
+
+def test_a_limit_of_requests_a_minute_holds_for_all_threads_together_and_for_repetitions(
+    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(api, max_requests_per_minute=1500)
+    sent: list[float] = []
+    send = client._sessions.send
+
+    def noted(path: str, parameters: dict[str, str]) -> Any:
+        sent.append(time.monotonic())
+        return send(path, parameters)
+
+    monkeypatch.setattr(client._sessions, "send", noted)
+    api.fault("500", times=3)
+    threads = [threading.Thread(target=lambda: [client.page() for _ in range(5)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sent) == client.requests == 6 * 5 + 3
+    # What lies between taking a turn and sending may shorten one pause, but not a minute's worth of them.
+    assert sent[-1] - sent[0] >= (len(sent) - 1) * 60 / 1500 - 0.01
+
+
+def test_whoever_waits_for_a_turn_is_interrupted(api: Sandbox, connect: Connect) -> None:
+    client = connect(api, max_requests_per_minute=1)
+    client.page()
+    told: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            client.page()
+        except Interrupted as problem:
+            told.append(problem)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    client.close()
+    for thread in threads:
+        thread.join(10)
+    assert len(told) == 3

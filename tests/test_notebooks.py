@@ -88,7 +88,7 @@ def test_failure_rates_shows_the_totals_of_the_views(warehouse: duckdb.DuckDBPyC
     for section in ("failure_rates", "failure_rate_over_time"):
         assert answers[section].data["failed"].sum() == failed
     assert answers["failure_reasons"].data["jobs"].sum() == failed
-    assert f"{100 * failed / (failed + finished):.1f} %" in shown
+    assert f"{100 * failed / (failed + finished):.1f} %" in shown.replace("\u00a0", " ")
 
 
 def test_credits_are_shown_to_the_last_digit(path: Path) -> None:
@@ -297,6 +297,7 @@ def test_tables_are_printed_whole(warehouse: duckdb.DuckDBPyConnection) -> None:
     shown = cells("credit_spend")[0]
     printed = shown.split('<table class="whole"')
     assert max(part.count("<tr>") for part in printed) == 201, "the jobs and their header"
+    assert any("<tr><td>All</td>" in part for part in printed), "a total"
 
 
 # The demo's

@@ -148,6 +148,7 @@ WRONG = [
     ("sources.apiframe.inputs_per_sync", "-1", "a whole number from 0"),
     ("sources.apiframe.inputs_keep", "model,.seed", "must be a list of names"),
     ("sources.apiframe.inputs_drop", "options..seed", "must be a list of names"),
+    ("sources.apiframe.max_requests_per_minute", "-1", "a whole number from 0 to 60000"),
     ("sources.apiframe.workers", "0", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "65", "a whole number from 1 to 64"),
     ("sources.apiframe.workers", "2.5", "a whole number"),

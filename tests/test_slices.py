@@ -98,7 +98,7 @@ def by_id(api: Sandbox) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("jobs", [0, 1, 99, 100, 101, 4999, 5000])
 def test_a_list_of_at_most_50_pages_is_one_chain(jobs: int) -> None:
-    """And one request, after 20 pages, to see whether it is longer."""
+    """And one request, after 15 pages, to see whether it is longer."""
     played = Played(Sandbox(now=NOW, jobs=jobs, days=30), workers=8)
     played.plan = Slices(top(), workers=8)
     most = 0
@@ -109,7 +109,7 @@ def test_a_list_of_at_most_50_pages_is_one_chain(jobs: int) -> None:
 
     assert played.to_end(look).jobs == by_id(played.api)
     assert most == 1
-    assert (played.requests, played.filtered) == (pages(jobs) + 1 + played.filtered, int(jobs > 2000))
+    assert (played.requests, played.filtered) == (pages(jobs) + 1 + played.filtered, int(jobs > 1500))
 
 
 @pytest.mark.usefixtures("dense")

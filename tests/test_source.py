@@ -10,6 +10,7 @@ from typing import Any
 import dlt
 import duckdb
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from support import JOBS, microseconds, served
 
 from pipelines.apiframe import UndocumentedError, apiframe_source, jobs_source
@@ -297,3 +298,42 @@ def test_the_resource_merges_by_id() -> None:
     schema = source.jobs.compute_table_schema()
     assert schema["write_disposition"] == "merge"
     assert schema["columns"]["id"]["primary_key"]
+
+
+# Destinations that know no ids
+
+
+@pytest.fixture
+def into_a_folder(run: Run, isolated: Path) -> Any:
+    """A pipeline of plain files, of which dlt says that it merges, and adds."""
+    return dlt.pipeline(
+        "folder",
+        pipelines_dir=str(isolated / "folder"),
+        destination=dlt.destinations.filesystem(bucket_url=f"file://{isolated / 'lake'}"),
+        dataset_name="raw",
+    )
+
+
+def test_plain_files_are_refused_since_a_job_that_changes_would_be_there_twice(
+    into_a_folder: Any, api: Sandbox, isolated: Path
+) -> None:
+    with pytest.raises(PipelineStepFailed, match="delete-insert"):
+        into_a_folder.run(apiframe_source(), loader_file_format="parquet")
+    assert not api.requests
+    assert not list((isolated / "lake").glob("raw/jobs/*"))
+
+
+def test_plain_files_that_are_to_be_added_to_are_what_was_asked_for(into_a_folder: Any, isolated: Path) -> None:
+    source = apiframe_source()
+    source.jobs.apply_hints(write_disposition="append")
+    into_a_folder.run(source, loader_file_format="parquet")
+    assert list((isolated / "lake").glob("raw/jobs/*.parquet"))
+
+
+def test_a_strategy_that_keeps_an_id_twice_where_pages_overlap_is_refused(into_a_folder: Any, api: Sandbox) -> None:
+    """Delta tables know upsert alone: 350 jobs were 400 rows."""
+    source = apiframe_source()
+    source.jobs.apply_hints(table_format="delta", write_disposition={"disposition": "merge", "strategy": "upsert"})
+    with pytest.raises(PipelineStepFailed, match="delete-insert"):
+        into_a_folder.run(source)
+    assert not api.requests

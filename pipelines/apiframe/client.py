@@ -68,6 +68,7 @@ class Client:
         max_attempts: int = 5,
         backoff_factor: float = 1,
         max_retry_delay: float = 300,
+        max_requests_per_minute: int = 0,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.scope = scope
@@ -81,6 +82,9 @@ class Client:
         self._max_attempts = max_attempts
         self._backoff_factor = backoff_factor
         self._max_retry_delay = max_retry_delay
+        self._between = 60 / max_requests_per_minute if max_requests_per_minute else 0.0
+        self._gate = threading.Lock()  # of whoever is the next to send, and waits until it may
+        self._sent_at = float("-inf")
         self._sessions = Sessions(self.base_url, api_key, (min(CONNECT_TIMEOUT, timeout), timeout))
         self._answers = Answers(self.base_url, api_key)
         self._lock = threading.Lock()
@@ -186,6 +190,8 @@ class Client:
         longest = self._max_retry_delay if longest_wait is None else min(longest_wait, self._max_retry_delay)
         for attempt in range(1, attempts + 1):
             self._wait(max(0.0, self._not_before - time.monotonic()))
+            if self._between:
+                self._take_turn()
             with self._lock:
                 self.requests += 1
                 self.retries += attempt > 1
@@ -201,6 +207,13 @@ class Client:
         if problem.status is None:
             problem.args = (f"{problem} ({attempts} attempts)",)
         raise problem
+
+    def _take_turn(self) -> None:
+        """Wait until a request may be sent: evenly, so that no minute has more than are allowed, wherever it begins."""
+        with self._gate:
+            while (left := self._sent_at + self._between - time.monotonic()) > 0:
+                self._wait(left)
+            self._sent_at = time.monotonic()
 
     def _pause(self, attempt: int, asked: float | None, *, throttled: bool) -> None:
         """Wait before the next attempt. Where the API says so everyone waits; a request that failed alone waits alone.
@@ -285,4 +298,5 @@ def client_of(chosen: Any) -> Client:
         max_attempts=chosen.request_max_attempts,
         backoff_factor=chosen.request_backoff_factor,
         max_retry_delay=chosen.request_max_retry_delay,
+        max_requests_per_minute=chosen.max_requests_per_minute,
     )

@@ -14,7 +14,7 @@ from pipelines.apiframe.stretches import Kind, Position, Slice, Task, matches
 #: PROBE_FROM of these pages, shows whether the list is longer: whether a filtered page, that should reach down to
 #: PROBE_TO of them, goes on.
 CHAIN_PAGES = 50
-PROBE_FROM = 0.4
+PROBE_FROM = 0.3
 PROBE_TO = 1.5
 MAX_SHARE = 0.125  # a filter that holds more jobs than this makes seeds too close to each other
 SAMPLE_PAGES = 10

@@ -20,6 +20,7 @@ from pipelines.apiframe.paging import Paging
 from pipelines.apiframe.reading import Reading
 from pipelines.apiframe.records import Row
 from pipelines.apiframe.settled import can_change
+from pipelines.errors import ConfigurationError
 from pipelines.exact import microseconds
 from pipelines.tables.jobs import TABLE as JOBS
 
@@ -49,7 +50,8 @@ def apiframe_source(
 
     What is not given comes from dlt's configuration (`sources.apiframe.*`). The first run reads every job, later
     ones the new jobs and those that can still change; what that needs is kept in dlt's state. Values that do not
-    fit their column are kept in `extra`. Raises the errors of `pipelines.apiframe.client`.
+    fit their column are kept in `extra`. Raises the errors of `pipelines.apiframe.client`, and ConfigurationError where
+    the destination cannot merge.
     """
     from pipelines import settings
 
@@ -66,10 +68,35 @@ def source_of(
     def tables() -> Iterator[pa.Table]:
         import dlt
 
+        _require_merge(dlt.current.resource().compute_table_schema())
         with contextlib.closing(connect()) as client:
             yield from _tables(client, chosen, dlt.current.resource_state("jobs").setdefault("scopes", {}), on_page)
 
     return jobs_source(tables)
+
+
+def _require_merge(table: Any) -> None:
+    """Refuse what would hold a job once for each time that it was read, or changed.
+
+    Where the destination, or the table's format, cannot merge, dlt adds without a word. Of its strategies only
+    delete-insert takes an id that comes twice in one load, as it does where pages overlap.
+    """
+    from dlt.common.configuration.container import Container
+    from dlt.common.destination import DestinationCapabilitiesContext
+
+    container = Container()
+    if DestinationCapabilitiesContext not in container or table["write_disposition"] != "merge":
+        return  # extracted without a destination, or another disposition was asked for
+    able = container[DestinationCapabilitiesContext]
+    strategies = able.supported_merge_strategies or []
+    if able.merge_strategies_selector is not None:
+        strategies = able.merge_strategies_selector(strategies, table_schema=table)
+    if "delete-insert" not in strategies or table.get("x-merge-strategy") != "delete-insert":
+        raise ConfigurationError(
+            "jobs are merged by dlt's strategy delete-insert, which this destination cannot do, or which was changed: "
+            "a job would be there twice, and its credits be counted twice. Load into a database; for Delta tables use "
+            'the command apiframe-warehouse with warehouse.destination = "delta"'
+        )
 
 
 class _State(Memory):

@@ -135,7 +135,8 @@ class RunningMonth(Section):
         return self._written(Decimal(round(amount)) if not self.data.currency else Decimal(f"{amount:.2f}"))
 
     def _range(self, end: Left) -> str:
-        return f"{self._about(max(end.low, float(self.data.spent)))} to {self._about(end.high)}"
+        low = self._about(max(end.low, float(self.data.spent))).rpartition(" ")[0]
+        return f"{low} to {self._about(end.high)}"
 
 
 def _currency(data: pd.DataFrame, asked: Asked) -> str | None:

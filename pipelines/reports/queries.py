@@ -286,7 +286,7 @@ def summary(connection: duckdb.DuckDBPyConnection, period: Period, *by: str) -> 
     )
 
 
-def jobs(connection: duckdb.DuckDBPyConnection, period: Period, order: str, most: int) -> tuple[pd.DataFrame, int]:
+def listed(connection: duckdb.DuckDBPyConnection, period: Period, order: str, most: int) -> tuple[pd.DataFrame, int]:
     """Return at most so many jobs of a period, in an order of ORDERS, and of how many they are the first."""
     condition, by = ORDERS[order]
     found = frame(

@@ -72,9 +72,14 @@ def readings(warehouse: Warehouse) -> tuple[Balance | None, Balance | None, Bala
 
 
 def _was_asked(warehouse: Warehouse, since: int, until: int) -> bool:
-    """Tell whether the account's balance was asked for in this span, well or not."""
-    span = "where read_at > make_timestamp(?) and read_at <= make_timestamp(?) limit 1"
-    return bool(warehouse.read(TABLE, span, [since, until]))
+    """Tell whether the account's balance was asked for in this span, well or not, by either clock.
+
+    Before its first answer nothing is known of the API's clock, which may be hours behind this machine's.
+    """
+    span = " or ".join(
+        f"{name} > make_timestamp(?) and {name} <= make_timestamp(?)" for name in ("read_at", "latest_at")
+    )
+    return bool(warehouse.read(TABLE, f"where {span} limit 1", [since, until, since, until]))
 
 
 def _agreed(api: int) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ import test_notebooks
 from accounts import cells, differences, label, page_differences, priced, rows, varied, views
 from support import JOBS, stale
 
-from pipelines import checks, notebook, report, status
+from pipelines import checks, report, status
 from pipelines.copying import copy
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.pages import Asked, Section, sections
@@ -86,6 +85,16 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
     assert page_differences(*pages) == []
 
 
+class _Stopped(datetime):
+    """A clock that stands: what is known of today is known up to now."""
+
+    started = datetime.now(UTC)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return cls.started
+
+
 def answer(kind: type[Section], period: Period, now: datetime, connection: Any) -> pd.DataFrame:
     known = queries.extent(connection)
     assert known
@@ -107,8 +116,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
     }
     assert two["size_bytes"] > 0
     monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # a job is priced by its day there
-    seen = datetime.now(UTC)  # the account is ahead of this machine's clock: what is known of today ends with it
-    monkeypatch.setattr(notebook, "datetime", SimpleNamespace(now=lambda _: seen))
+    monkeypatch.setattr("pipelines.notebook.datetime", _Stopped)
     for name in test_notebooks.NOTEBOOKS:
         monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
         _, shown = test_notebooks.run(name)

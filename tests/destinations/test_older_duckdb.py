@@ -30,6 +30,13 @@ for query in sys.argv[3:]:
     ]
     print(query, sorted(table.project(", ".join(texts)).fetchall(), key=repr))
 """
+HOLD = """
+import sys, duckdb
+held = duckdb.connect(sys.argv[1], read_only=True)
+for query in sys.stdin:
+    print(held.sql(query).fetchall(), flush=True)
+"""
+COUNT = "select cast(count(*) as bigint) n, cast(sum(status = 'QUEUED') as bigint) open from apiframe.jobs"
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["duckdb"], indirect=True)]
 
@@ -57,3 +64,32 @@ def test_an_older_duckdb_reads_the_same(settings_for: Callable[..., Settings], v
     wanted = read_by("2.", "", chosen.path, queries)
     assert wanted.count("\n") == len(queries)
     assert read_by(version, str(OLDER / version), chosen.path, queries) == wanted
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.4", "1.5"])
+def test_an_older_duckdb_that_holds_the_file_all_day_is_in_nobodys_way_and_sees_whole_syncs(
+    settings_for: Callable[..., Settings], version: str, destination: str
+) -> None:
+    with Sandbox(jobs=300, days=20) as api:
+        chosen = settings_for(api)
+        sync(chosen)
+        command = [sys.executable, "-c", HOLD, str(chosen.path)]
+        with subprocess.Popen(
+            command, env={"PYTHONPATH": str(OLDER / version)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as reader:
+            assert reader.stdin
+            assert reader.stdout
+            first = f"[{counts(api)}]\n"
+            for _ in range(10):
+                api.add(3)
+                sync(chosen)
+                print(COUNT, file=reader.stdin, flush=True)
+                assert reader.stdout.readline() == first
+                assert str(tuple(map(str, counts(api)))) in read_by(version, str(OLDER / version), chosen.path, [COUNT])
+            reader.stdin.close()
+            assert reader.wait(30) == 0
+
+
+def counts(api: Sandbox) -> tuple[int, int]:
+    jobs = api.listing("user")
+    return len(jobs), sum(job["status"] == "QUEUED" for job in jobs)

@@ -35,7 +35,7 @@ def test_so_far_and_by_its_end_and_against_the_month_before(answer: Make) -> Non
     section = answer(RunningMonth, days=1)
     assert [tuple(card) for card in section.cards()] == [
         ("April 2024 so far", "160 credits", "+0.0 % in 15 whole days, against the first 15 of the month before"),
-        ("By its end", "305 credits", "80 % range: 305 credits to 305 credits"),
+        ("By its end", "305 credits", "80 % range: 305 to 305 credits"),
         ("March 2024", "310 credits", "the whole month"),
     ]
     assert section.sentence() == "The line goes on at the pace of the last 28 days, in its 80 % range."
