@@ -85,6 +85,16 @@ def test_a_copy_gives_the_same_rows_in_every_view_and_query(both: Any, isolated:
     assert page_differences(*pages) == []
 
 
+class _Stopped(datetime):
+    """A clock that stands: what is known of today is known up to now."""
+
+    started = datetime.now(UTC)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return cls.started
+
+
 def answer(kind: type[Section], period: Period, now: datetime, connection: Any) -> pd.DataFrame:
     known = queries.extent(connection)
     assert known
@@ -106,6 +116,7 @@ def test_status_and_both_notebooks_show_the_same(both: Any, destination: str, mo
     }
     assert two["size_bytes"] > 0
     monkeypatch.setenv("REPORTS__TIMEZONE", ZONE)  # a job is priced by its day there
+    monkeypatch.setattr("pipelines.notebook.datetime", _Stopped)
     for name in test_notebooks.NOTEBOOKS:
         monkeypatch.setenv("WAREHOUSE__DESTINATION", "duckdb")
         _, shown = test_notebooks.run(name)
