@@ -197,7 +197,7 @@ def sync_command(full: bool, since: str | None, wait: float, quiet: bool, as_jso
         raise click.UsageError("--full reads everything: leave out --since")
     chosen = settings.load()
     chosen.require_key()
-    if not quiet and (note := project.unexpected(chosen)):
+    if sys.stderr.isatty() and not quiet and (note := project.unexpected(chosen)):  # for a person, not for a log
         click.echo(f"note: {note}", err=True)
     with _Progress(quiet=quiet) as progress, process.loading():
         outcome = sync(chosen, full=full, since=_since(since), wait=wait, on_page=progress)

@@ -1,6 +1,8 @@
 """The wheel, outside a clone: installed into an environment of its own, on a machine without make and git."""
 
 import errno
+import os
+import pty
 import re
 import shutil
 import socket
@@ -62,11 +64,20 @@ def environment(programs: Path, api: Sandbox, home: Path) -> dict[str, str]:
 @pytest.fixture
 def run(environment: dict[str, str], programs: Path, tmp_path: Path) -> Run:
     def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        """As a person does: what goes to standard error is on a terminal."""
         folder.mkdir(exist_ok=True)
         command = [programs / "apiframe-warehouse", *arguments]
-        return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        ours, terminal = pty.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as shown:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=terminal, timeout=120, check=False
+            )
+            os.write(terminal, b"\0")  # the end of what is there to be read
+            os.close(terminal)
+            told = b""
+            while not told.endswith(b"\0"):
+                told += shown.read(2**16)
+        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), told.decode())
 
     return run
 

@@ -45,5 +45,5 @@ def test_the_month_is_that_of_the_time_zone_and_its_end_is_foreseen(add: Make, c
     finding = check("monthly_credits", half_of_april_in_berlin, timezone="Europe/Berlin")
     assert (finding.state, finding.measured, finding.threshold) == ("ok", 50, None)
     assert "100 by its end at this pace" in finding.message
-    assert "1 jobs of unknown cost" in finding.message
+    assert "1 job of unknown cost" in finding.message
     assert check("monthly_credits").measured == 0
