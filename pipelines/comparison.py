@@ -44,7 +44,8 @@ class Comparison(NamedTuple):
 def earlier(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Period | None:
     """Return the period before, None where the warehouse lacks some of its days."""
     period, until = asked.period, asked.until(connection)
-    held = (period.first - asked.known.oldest).days >= period.days and until.date() >= period.first
+    oldest = queries.held_since(connection, period, asked.known)
+    held = (period.first - oldest).days >= period.days and until.date() >= period.first
     return period.before(until) if held else None
 
 

@@ -19,7 +19,7 @@ import duckdb
 from pipelines.alarms import Message
 from pipelines.checks import Finding, run_checks
 from pipelines.comparison import Comparison, compared, earlier
-from pipelines.exact import one_line
+from pipelines.exact import moment, one_line
 from pipelines.pages import Asked
 from pipelines.pages.failure_rate_over_time import FailureRateOverTime
 from pipelines.pages.failure_rates import FailureRates
@@ -80,7 +80,7 @@ class Digest:
     due: Due
     runway: Runway | None
     is_balance_read: bool
-    findings: list[Finding]  # that are not in order
+    findings: list[Finding] | None  # that are not in order; None where only some jobs are asked for
     synced_s: float | None  # seconds since the last good sync
     report: Path | None = None
 
@@ -113,19 +113,25 @@ def gather(
         )
     else:
         report = None
-    fresh = queries.frame(connection, "select last_sync_at from reports.freshness")["last_sync_at"][0]
+    held = Warehouse.over(connection).scopes()
+    synced = held.get(shown) if shown else max((at for at in held.values() if at is not None), default=None)
     return Digest(
         warehouse=str(settings.path),
         host=socket.gethostname(),
         period=of,
         jobs=jobs,
         due=_refunds(connection, of, now),
-        runway=runway(connection, zone),
-        is_balance_read=bool(settings.balance_every),
-        findings=[finding for finding in run_checks(connection, settings, now) if finding.state != "ok"],
-        synced_s=_since(fresh, now),
+        # What is about the account as a whole is not for those who are told of some of its jobs.
+        runway=None if of.is_part else runway(connection, zone),
+        is_balance_read=bool(settings.balance_every) and not of.is_part,
+        findings=None if of.is_part else _not_in_order(connection, settings, now),
+        synced_s=_since(moment(synced) if synced is not None else None, now),
         report=report,
     )
+
+
+def _not_in_order(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> list[Finding]:
+    return [finding for finding in run_checks(connection, settings, now) if finding.state != "ok"]
 
 
 def _refunds(connection: duckdb.DuckDBPyConnection, of: Period, now: datetime) -> Due:
@@ -177,7 +183,7 @@ def facts_of(digest: Digest) -> dict[str, Any]:
         "models": [mover._asdict() for mover in jobs.movers] if jobs else [],
         "refunds_due": {"jobs": due.jobs, "credits": due.credits},
         "credits_left": digest.runway and digest.runway.credits_left,
-        "findings": [asdict(finding) for finding in digest.findings],
+        "findings": None if digest.findings is None else [asdict(finding) for finding in digest.findings],
         "report": digest.report and str(digest.report),
         "lines": lines(digest),
     }
@@ -235,7 +241,7 @@ def _of_jobs(jobs: Jobs, days: Period) -> list[str]:
     if jobs.until.date() < days.first:
         return [*jobs.shown, f"Nothing is known of these days: the last good sync knows jobs up to {known}."]
     part = [f"These days are known up to {known}."] if jobs.until.date() <= days.last else []
-    told = [" ".join(words)] if (words := [*jobs.shown, *part]) else []
+    told = [" ".join(words)] if (words := [*part, *jobs.shown]) else []
     if not total["jobs"]:
         before = jobs.totals.before
         than = "" if before is None else f"; {number(before['jobs'])} in {jobs.totals.span}"
@@ -294,7 +300,9 @@ def _left(digest: Digest) -> list[str]:
     return [f"Credits left: {exact(found.credits_left)}, {sentence(found)}."]
 
 
-def _findings(findings: list[Finding]) -> list[str]:
+def _findings(findings: list[Finding] | None) -> list[str]:
+    if findings is None:
+        return []
     if not findings:
         return ["Checks: all in order."]
     ranked = sorted(findings, key=lambda finding: ("breached", "unmeasured", "warning").index(finding.state))

@@ -73,7 +73,8 @@ def made(
     total = asked.summary(connection).iloc[0]
     if not total["jobs"]:
         raise ApiframeWarehouseError(
-            f"nothing to report: no job was created from {first_day} to {last_day}, the newest one on {covered.newest}"
+            f"nothing to report: no job was created from {first_day} to {last_day}"
+            + ("" if period.is_part else f", the newest one on {covered.newest}")
             + (f". {' '.join(shown)}" if (shown := asked.shown()) else "")
         )
     return _page(connection, asked), {
@@ -113,9 +114,11 @@ def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         if missing(fresh.last_sync_at)
         else f"Last good sync {seconds(asked.since(fresh.last_sync_at))} before"
     )
+    # Of some jobs' page the newest of all is none.
+    newest = "" if asked.period.is_part else f"; newest job {seconds(asked.since(fresh.newest_job_at))} before"
     return (
         f"{' '.join(asked.shown())} {counted(days, 'day')}, counted in {zone}. Made {clock(asked.now, zone)}. "
-        f"{synced}; newest job {seconds(asked.since(fresh.newest_job_at))} before."
+        f"{synced}{newest}."
     ).lstrip()
 
 

@@ -260,6 +260,8 @@ def _table_file(value: object) -> Path | None:
 
 def _zone(value: object) -> str:
     try:
+        if value == "localtime":  # this machine's, which no database knows by that name
+            raise ValueError
         return ZoneInfo(str(value)).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("must be a time zone like UTC or Europe/Berlin") from None

@@ -91,7 +91,8 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
-    run = Warehouse.over(connection).last_run()
+    warehouse = Warehouse.over(connection)  # a sync of the team reads the user's own jobs too
+    run = warehouse.last_run("team" if scope == "team" else None) or warehouse.last_run()
     if run is None:
         raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
     jobs = f"from {SCHEMA}.jobs where {in_scope(scope or 'team')}"
@@ -103,7 +104,7 @@ def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: in
     open_jobs = rows(f"select count(*) {jobs} and {IS_OPEN}")[0][0]
     return {
         "last_sync": run_facts(run),
-        "balance": _balance(readings(Warehouse.over(connection))[0], now),
+        "balance": _balance(readings(warehouse)[0], now),
         "reconciliation": _reconciliation(connection, now),
         "age_seconds": max(0, round((now - run.finished_at) / 1e6)),
         "jobs": sum(count for _, count in by_status),

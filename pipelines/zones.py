@@ -6,7 +6,7 @@ hours. So nobody asks Python what day it is somewhere; `settings` alone asks it 
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 
@@ -32,7 +32,9 @@ def begins(connection: duckdb.DuckDBPyConnection, day: date, zone: str) -> datet
     words = macros(zone, [], engine_of(connection))
     query = render(f"select {{double(extract(epoch from {midnight}))}}", words)
     [(seconds,)] = connection.execute(query, {"day": day}).fetchall()
-    return datetime.fromtimestamp(seconds, UTC)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    earlier = moment - timedelta(hours=1)  # midnight comes twice where clocks are then set back
+    return earlier if local(connection, earlier, zone).date() == day else moment
 
 
 def clock(moment: datetime, zone: str) -> str:

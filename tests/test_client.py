@@ -782,6 +782,28 @@ def test_a_limit_of_requests_a_minute_holds_for_all_threads_together_and_for_rep
     assert sent[-1] - sent[0] >= (len(sent) - 1) * 60 / 1500 - 0.01
 
 
+def test_whoever_stands_in_line_waits_too_where_the_api_says_so(
+    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(api, max_requests_per_minute=600)
+    sent: list[float] = []
+    send = client._sessions.send
+
+    def noted(path: str, parameters: dict[str, str]) -> Any:
+        sent.append(time.monotonic())
+        return send(path, parameters)
+
+    monkeypatch.setattr(client._sessions, "send", noted)
+    api.fault("429", retry_after=1)
+    threads = [threading.Thread(target=client.page) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.throttled == 1
+    assert len([at for at in sent if at < sent[0] + 1]) <= 2, "the one that was told, and at most one on its way"
+
+
 def test_whoever_waits_for_a_turn_is_interrupted(api: Sandbox, connect: Connect) -> None:
     client = connect(api, max_requests_per_minute=1)
     client.page()

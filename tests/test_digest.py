@@ -306,9 +306,12 @@ def test_of_two_scopes_the_configured_one_counts_and_of_labels_those_asked_for(s
         )
     spent = [next(line for line in lines if line.startswith("Spent")) for lines in (mine, all_of_them, ours)]
     assert [line.split(";")[0] for line in spent] == ["Spent: 5 credits", "Spent: 76 credits", "Spent: 5 credits"]
-    assert mine[1].startswith("Your own jobs (scope user)")
+    assert "Your own jobs (scope user)" in mine[1]
     assert "The team's jobs" in all_of_them[1]
     assert "Only jobs with who = we." in ours[1]
+    of_the_account = ("Credits left", "Checks", "last_sync", "refunds_due")
+    assert any(line.startswith(of_the_account) for line in all_of_them)
+    assert not any(line.startswith(of_the_account) for line in ours), "what is of the whole account is nobody's part"
     due = [next(line for line in lines if line.startswith("Refunds due")) for lines in (mine, all_of_them)]
     assert due[0] == "Refunds due: none."
     assert due[1].startswith("Refunds due: 7 credits of 1 failed job")

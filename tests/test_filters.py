@@ -134,7 +134,7 @@ def test_a_report_of_labels_holds_the_jobs_that_have_all_of_them(labelled: Setti
     assert credits_of(labelled, "customer=acme", "project=films") == 1
     assert credits_of(labelled, "customer=acme", "customer=it's $1 %s ?") == 111, "of values of one label any"
     assert credits_of(labelled, " customer = ") == 1005, "those without"
-    with pytest.raises(ApiframeWarehouseError, match=r"no job was created .* Only jobs with customer = nobody"):
+    with pytest.raises(ApiframeWarehouseError, match="no job has this value of customer"):
         credits_of(labelled, "customer=nobody")
     for wrong, told in (
         ("customer", "must be like"),

@@ -177,3 +177,9 @@ def test_a_report_of_one_day_is_of_the_databases_day(isolated: Path, misled: Pat
     assert facts["first_day"] == facts["last_day"]
     assert facts["last_day"] in (before, today())
     assert facts["jobs"] == 1
+
+
+def test_a_day_whose_midnight_comes_twice_begins_with_the_first() -> None:
+    with duckdb.connect() as connection:
+        assert begins(connection, date(2026, 11, 1), "America/Havana") == datetime(2026, 11, 1, 4, tzinfo=UTC)
+        assert begins(connection, date(2026, 11, 2), "America/Havana") == datetime(2026, 11, 2, 5, tzinfo=UTC)

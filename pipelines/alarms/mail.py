@@ -33,7 +33,9 @@ def send(settings: Settings, message: Message) -> None:
     try:
         if message.attachment:
             page = message.attachment.read_bytes()
-            mail.add_attachment(page, "text", "html", filename=message.attachment.name, params={"charset": "utf-8"})
+            mail.add_attachment(
+                page, "text", "html", filename=one_line(message.attachment.name, 100), params={"charset": "utf-8"}
+            )
         if settings.mail_server == "sendmail":
             _by_sendmail(mail)
         else:

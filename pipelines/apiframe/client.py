@@ -211,7 +211,8 @@ class Client:
     def _take_turn(self) -> None:
         """Wait until a request may be sent: evenly, so that no minute has more than are allowed, wherever it begins."""
         with self._gate:
-            while (left := self._sent_at + self._between - time.monotonic()) > 0:
+            # Whoever stands in line may have been told meanwhile to wait longer.
+            while (left := max(self._sent_at + self._between, self._not_before) - time.monotonic()) > 0:
                 self._wait(left)
             self._sent_at = time.monotonic()
 

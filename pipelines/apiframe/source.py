@@ -91,7 +91,7 @@ def _require_merge(table: Any) -> None:
     strategies = able.supported_merge_strategies or []
     if able.merge_strategies_selector is not None:
         strategies = able.merge_strategies_selector(strategies, table_schema=table)
-    if "delete-insert" not in strategies or table.get("x-merge-strategy") != "delete-insert":
+    if "delete-insert" not in strategies or table.get("x-merge-strategy", "delete-insert") != "delete-insert":
         raise ConfigurationError(
             "jobs are merged by dlt's strategy delete-insert, which this destination cannot do, or which was changed: "
             "a job would be there twice, and its credits be counted twice. Load into a database; for Delta tables use "

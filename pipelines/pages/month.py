@@ -61,7 +61,7 @@ class RunningMonth(Section):
         oldest = min((first - timedelta(days=1)).replace(day=1), at.date() - timedelta(days=DAYS))
         period = replace(asked.period, first=oldest, last=at.date())
         data = queries.summary(connection, period, "day")
-        return _month(data, at, _currency(data, asked), asked.known.oldest)
+        return _month(data, at, _currency(data, asked), queries.held_since(connection, period, asked.known))
 
     def cards(self) -> list[Card]:
         found = self.data
@@ -169,7 +169,9 @@ def _month(data: pd.DataFrame, at: datetime, currency: str | None, oldest: date)
         currency,
         pd.Series({day: amount for day, amount in spent.items() if day >= first}, dtype=object),
         between(before, first) if is_whole else None,
-        between(before, min(first, before + timedelta(days=at.day - 1))) if is_whole and at.day > 1 else None,
+        between(before, before + timedelta(days=at.day - 1))
+        if is_whole and 1 < at.day <= (first - before).days + 1  # the month before may be a shorter one
+        else None,
         [Left(day.day, so_far + day.low, so_far + day.expected, so_far + day.high) for day in coming],
         len(history),
     )

@@ -217,7 +217,7 @@ def label_values(connection: duckdb.DuckDBPyConnection, most: int | None = None)
 def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> Labels:
     """Return the labels of a period as `label=value` says them, the values of one label together.
 
-    Raises ConfigurationError for a text that is none and for a label that does not exist.
+    Raises ConfigurationError for a text that is none and for a label, or a value of one, that no job has.
     """
     known = label_values(connection) if asked else {}
     chosen: dict[str, list[str]] = {}
@@ -228,8 +228,19 @@ def labels_asked(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) ->
         if name not in known:
             there = f"there are {', '.join(known)}" if known else "no job has a label"
             raise ConfigurationError(f"--label {text!r}: there is no label {name!r}, {there}")
+        if value and value not in known[name]:
+            raise ConfigurationError(f"--label {text!r}: no job has this value of {name}")
         chosen.setdefault(name, []).append(value)
     return tuple((name, tuple(values)) for name, values in chosen.items())
+
+
+def held_since(connection: duckdb.DuckDBPyConnection, period: Period, known: Extent) -> date:
+    """Return the oldest day of which the jobs of a period's scope are held: the team's may go back less far."""
+    if period.scope != "team":
+        return known.oldest
+    query = "select min(day) as oldest from reports.jobs where scope = 'team' and day >= $oldest"
+    oldest = connection.execute(query, {"oldest": known.oldest}).fetchall()[0][0]
+    return oldest or known.oldest
 
 
 def known_until(

@@ -595,6 +595,7 @@ judged as (
             when pairs.gap_before = 0 and pairs.gap_after = 0 then 0 else pairs.tolerance + coalesce(most.credits, 0)
         end as other_refunds,
         fits.refund_jobs,
+        fits.is_seen,
         case
             when settled.run is not null or found.place is not null or back.place is not null then pairs.gap else 0
         end as moved,
@@ -694,7 +695,10 @@ select
         else 'cannot tell'
     end as verdict,
     case when verdict_reason <> 'top-up' then 0 when gap > other_refunds then gap - other_refunds else gap end as top_up_at_least,
-    case when verdict_reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs end as refund_jobs,
+    case
+        when verdict_reason in ('refund', 'unseen', 'colleague, refund') then refund_jobs
+        when verdict_reason = 'edge' and is_seen = 1 then refund_jobs
+    end as refund_jobs,
     case verdict_reason
         when 'account' then 'the two readings are of different accounts'
         when 'late' then 'a full sync saw credits given back long before, and no pair shows when they came'
