@@ -88,7 +88,7 @@ def opened(browser: Browser, address: str, width: int, scheme: str) -> Iterator[
     context.route("**/*", route)
     page = context.new_page()
     page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.goto(address)
+    page.goto(address, timeout=PATIENCE)
     yield page
     context.close()
     assert faults == []
@@ -252,7 +252,7 @@ def test_a_view_can_be_sent_and_is_printed_whole(browser: Browser, warehouse: Pa
             link, reading = page.url, page.get_by_text("model-3 took 100.0 %").inner_text()
         with opened(browser, address, 1280, "dark") as page:
             page.set_default_timeout(PATIENCE)
-            page.goto(link)
+            page.goto(link, timeout=PATIENCE)
             page.get_by_text("jobs, dearest first").wait_for()
             assert page.get_by_text("model-3 took 100.0 %").inner_text() == reading
             dates = page.get_by_role("group").first.inner_text()
