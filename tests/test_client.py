@@ -759,10 +759,8 @@ def test_five_attempts_are_the_default() -> None:
 # A limit of requests
 
 
-def test_a_limit_of_requests_a_minute_holds_for_all_threads_together_and_for_repetitions(
-    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = connect(api, max_requests_per_minute=1500)
+def times_of_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each request was sent, from now on."""
     sent: list[float] = []
     send = client._sessions.send
 
@@ -771,6 +769,14 @@ def test_a_limit_of_requests_a_minute_holds_for_all_threads_together_and_for_rep
         return send(path, parameters)
 
     monkeypatch.setattr(client._sessions, "send", noted)
+    return sent
+
+
+def test_a_limit_of_requests_a_minute_holds_for_all_threads_together_and_for_repetitions(
+    api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(api, max_requests_per_minute=1500)
+    sent = times_of_sending(client, monkeypatch)
     api.fault("500", times=3)
     threads = [threading.Thread(target=lambda: [client.page() for _ in range(5)]) for _ in range(6)]
     for thread in threads:
@@ -786,14 +792,7 @@ def test_whoever_stands_in_line_waits_too_where_the_api_says_so(
     api: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect(api, max_requests_per_minute=600)
-    sent: list[float] = []
-    send = client._sessions.send
-
-    def noted(path: str, parameters: dict[str, str]) -> Any:
-        sent.append(time.monotonic())
-        return send(path, parameters)
-
-    monkeypatch.setattr(client._sessions, "send", noted)
+    sent = times_of_sending(client, monkeypatch)
     api.fault("429", retry_after=1)
     threads = [threading.Thread(target=client.page) for _ in range(6)]
     for thread in threads:
