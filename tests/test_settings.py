@@ -166,6 +166,7 @@ WRONG = [
     ("warehouse.path", r"\\server\data\w.duckdb", "a path of Windows"),
     ("warehouse.path", "é" * 120 + "x.duckdb", "too long: at most 240 bytes"),
     ("warehouse.destination", "Duck DB", "must be the name of a destination"),
+    ("reports.timezone", "localtime", "must be a time zone like UTC or Europe/Berlin"),
     ("reports.timezone", "Mars/Olympus", "must be a time zone"),
     ("reports.timezone", "", "must be a time zone"),
     ("reports.timezone", "../etc", "must be a time zone"),

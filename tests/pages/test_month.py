@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pytest
 from pages.conftest import NOW
 from reports.tables import insert
 
 from pipelines import charts
-from pipelines.pages.month import RunningMonth
+from pipelines.pages.month import RunningMonth, _month
 from pipelines.settings import Budget
 
 Make = Callable[..., Any]
@@ -78,3 +80,11 @@ def test_a_month_that_history_does_not_cover_is_compared_with_nothing(
     section = answer(RunningMonth)
     assert [card.title for card in section.cards()] == ["April 2024 so far", "By its end"]
     assert section.chart(900) is None
+
+
+@pytest.mark.parametrize(("day", "alike"), [(28, 27), (29, 28), (30, None), (31, None)])
+def test_more_days_than_the_month_before_has_are_held_against_nothing(day: int, alike: int | None) -> None:
+    days = [each.date() for each in pd.date_range(date(2026, 2, 1), date(2026, 3, day))]
+    data = pd.DataFrame({"day": days, "credits": [Decimal(1)] * len(days), "cost": [None] * len(days)})
+    found = _month(data, datetime(2026, 3, day, 1), None, date(2026, 1, 1))  # noqa: DTZ001 - clocks of the zone
+    assert (found.alike, found.before) == (alike, 28)
