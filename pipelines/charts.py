@@ -24,6 +24,8 @@ MOST_STACKED = 8  # models in a bar
 MOST_LINES = 4  # models of which each has two
 STEPS = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}
 DAYS = {"day": 1, "week": 7, "month": 30.44}
+#: Of an axis of days: labels never touch, and no lines across the picture.
+DATED: dict[str, Any] = {"labelOverlap": True, "labelSeparation": 8, "grid": False}
 #: Names that Vega cannot draw, since it looks them up in plain objects: Object.prototype has them already.
 OF_EVERY_OBJECT = {
     *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
@@ -166,7 +168,7 @@ def ahead(
         frame.assign(at=[f"{at.replace(tzinfo=None).isoformat()}Z" for at in frame["at"]])
         for frame in (pd.DataFrame(known, columns=["at", "figure"]), path)
     )
-    axis = alt.Axis(format="%-d %b", tickCount=4 if _narrow(width) else 10, labelOverlap=True, grid=False)
+    axis = alt.Axis(format="%-d %b", tickCount=4 if _narrow(width) else 10, **DATED)
     x = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
     y = alt.Y("figure:Q", title=title, axis=alt.Axis(format=",~r"))
     tips = [
@@ -305,8 +307,7 @@ def _time_axis(unit: str, width: Width, data: pd.DataFrame, at: str) -> alt.X:
         axis=alt.Axis(
             values=list(marks),
             labelExpr=f"utcFormat({''.join(named)}datum.value, '{form}')",
-            labelOverlap=True,
-            grid=False,
+            **DATED,
         ),
     )
 

@@ -33,11 +33,11 @@ class Running(NamedTuple):
     unit: str
     until: datetime
 
-    def __str__(self) -> str:
-        """Say so."""
+    def told(self, drawn: bool) -> str:
+        """Say so, and that its bar is pale where one is drawn."""
         which = f"{self.start}" if self.unit == "day" else f"the {self.unit} from {self.start}"
         until = f"{self.until:%H:%M}" if self.unit == "day" else f"{self.until:%Y-%m-%d %H:%M}"
-        return f"Of {which} only what came up to {until} is known: its bar is pale."
+        return f"Of {which} only what came up to {until} is known{': its bar is pale' if drawn else ''}."
 
 
 @dataclass(frozen=True)

@@ -61,5 +61,5 @@ class Spend(Section):
         return (
             f"{exact(total)} credits, {label(by_model.index[0])} took {percent(by_model.iloc[0] / total)}. "
             f"The dearest {unit} {which} {by_time.index[0]}: {exact(by_time.iloc[0])} credits."
-            + (f" {running}" if running else "")
+            + (f" {running.told(by_time.get(running.start, 0) > 0)}" if running else "")
         )

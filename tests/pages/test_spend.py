@@ -28,6 +28,12 @@ def test_the_model_and_the_day_that_took_most_are_named(add: Make, answer: Make)
     assert "The dearest week began on 2024-04-15: 1,004 credits." in answer(Spend, unit="week").sentence()
 
 
+def test_a_running_day_that_has_cost_nothing_yet_has_no_bar_to_speak_of(add: Make, answer: Make) -> None:
+    add(1, "COMPLETED", credit_cost=1, hours=30)
+    add(1, "COMPLETED", credit_cost=0)
+    assert answer(Spend).sentence().endswith(" Of 2024-04-16 only what came up to 11:00 is known.")
+
+
 def test_without_credits_there_is_still_a_picture(add: Make, answer: Make) -> None:
     add(1, "COMPLETED")
     section = answer(Spend)
