@@ -65,6 +65,11 @@ class Definitions:
     notes: list[str]
 
     @property
+    def has_own(self) -> bool:
+        """Tell whether any is the user's."""
+        return any(view.own for view in self.views)
+
+    @property
     def comments(self) -> dict[str, str]:
         """The comment of each view, which changes with any definition."""
         version = hashlib.sha256(repr([(view.description, view.columns) for view in self.views]).encode())

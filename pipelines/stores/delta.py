@@ -305,7 +305,7 @@ class DeltaStore(_Lake):
     def checked_views(self) -> reports.Definitions:
         """Return the views that readers make. Nothing tells which were tried before, so ours alone are not."""
         found = reports.configured(self.settings)
-        if not any(view.own for view in found.views):
+        if not found.has_own:
             return found
         with contextlib.closing(empty_tables()) as empty:
             return found.tried(empty)
