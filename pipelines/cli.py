@@ -28,7 +28,7 @@ import click
 
 from pipelines import settings, stores
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
-from pipelines.wording import age, counted, exact, money, why_no_cost
+from pipelines.wording import age, books, counted, exact, money, why_no_cost
 
 if TYPE_CHECKING:
     from pipelines.apiframe.paging import Paging
@@ -786,8 +786,9 @@ def _balance(read: dict[str, Any] | None) -> str:
 def _books(held: dict[str, Any] | None) -> str:
     if held is None:
         return "jobs and balance are held against each other after two readings"
-    off = f"{held['pairs_off']:,} of {counted(held['pairs'], 'pair')} of readings off"
-    return f"{held['verdict']} {age(held['age_seconds'])} ago; {off}, by {exact(held['residual'])} credits in all"
+    came_in = held["topped_up"]
+    told = books(held["pairs"], held["pairs_off"] - held["top_ups"], held["residual"] - came_in, came_in)
+    return f"{held['verdict']} {age(held['age_seconds'])} ago; {told}"
 
 
 def _account(run: dict[str, Any], read: dict[str, Any] | None) -> str:

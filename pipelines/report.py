@@ -6,6 +6,7 @@ Everything in it comes from the views, of a period and the one before. What is o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -25,7 +26,7 @@ from pipelines.reports.queries import Labels, Period
 from pipelines.settings import NO_BUDGET, Budget
 from pipelines.wording import clock, counted, missing, seconds, unbroken
 
-NARROW_ENOUGH = 40  # characters: a column of such words breaks none of them
+LONGEST_WORD, LONGEST_WORDS = 40, 24  # characters of a cell that is not broken: of one word, of several
 WIDTHS = {"wide": 900, "narrow": 340}  # a chart is drawn for wide and for narrow pages: a scaled one is not legible
 
 
@@ -97,13 +98,20 @@ def _page(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:
         undefined=StrictUndefined,
         finalize=_unbroken,
     )
-    frame.globals.update(counted=counted, narrow_enough=NARROW_ENOUGH)
+    frame.globals.update(counted=counted, kind_of=_kind_of)
     return frame.get_template("report.html").render(
         first=str(asked.period.first),
         last=str(asked.period.last),
         facts=_facts(connection, asked),
         groups=[(heading, list(group)) for heading, group in groupby(answers, lambda shown: shown.section.heading)],
     )
+
+
+def _kind_of(texts: Iterable[str]) -> str:
+    """Return how a column of words is set: "w" breaks none of its cells, "long" takes a share of the width."""
+    cells = list(texts)
+    whole = all(len(text) <= (LONGEST_WORDS if " " in text else LONGEST_WORD) for text in cells)
+    return "w" if whole else "long"
 
 
 def _facts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> str:

@@ -129,14 +129,15 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[
     try:
         last = connection.execute(
             "select count(*) over (), count(case when verdict <> 'balances' then 1 end) over (), "
-            "sum(residual) over (), verdict, epoch_us(closed_at) "
+            "sum(residual) over (), coalesce(sum(case when verdict = 'top-up' then residual end) over (), 0), "
+            "count(case when verdict = 'top-up' then 1 end) over (), verdict, epoch_us(closed_at) "
             "from reports.reconciliation order by closed_at desc limit 1"
         ).fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):  # of an older version, until the next sync
         return None
     if not last:
         return None
-    pairs, off, residual, verdict, closed_at = last[0]
+    pairs, off, residual, came_in, top_ups, verdict, closed_at = last[0]
     return {
         "verdict": verdict,
         "closed_at": moment(closed_at).isoformat(),
@@ -144,6 +145,8 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection, now: int) -> Mapping[
         "pairs": pairs,
         "pairs_off": off,
         "residual": residual,
+        "top_ups": top_ups,
+        "topped_up": came_in,
     }
 
 

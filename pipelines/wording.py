@@ -86,6 +86,13 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def books(pairs: int, off: int, residual: Decimal, came_in: Decimal) -> str:
+    """Say how many pairs of readings of the balance did not add up, by how many credits, and what was topped up."""
+    told = f"{off:,} of {counted(pairs, 'pair')} of readings did not add up"
+    told += f", by {exact(residual)} credits in all" if off else ""
+    return told + (f"; {exact(came_in)} credits came in" if came_in else "")
+
+
 def why_no_cost(row: Mapping[str, Any]) -> str:
     """Say why jobs that were paid for have no cost in money though there are prices; nothing where there are none.
 

@@ -278,6 +278,7 @@ def test_the_books_of_an_account_balance_until_a_refund_is_lost(settings_for: Ma
     ]
     told = status.facts(chosen, clock.machine_time())["reconciliation"]
     assert (told["verdict"], told["pairs"], told["pairs_off"], float(told["residual"])) == ("balances", 5, 2, 987.5)
+    assert (told["top_ups"], float(told["topped_up"])) == (1, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import engine_of, macros, queries, render
-from pipelines.wording import clock, counted, exact, label
+from pipelines.wording import books, clock, exact, label
 
 
 class Reconciliation(Section):
@@ -37,12 +37,12 @@ class Reconciliation(Section):
     def sentence(self) -> str:
         if self.data.empty:
             return ""
-        off, last = self._off, self.data.iloc[0]
-        by = f", by {exact(off['residual'].sum())} credits in all" if len(off) else ""
-        return (
-            f"Jobs and balance, last held against each other {self._clock(last['closed_at'])}: {last['verdict']}. "
-            f"{len(off):,} of {counted(len(self.data), 'pair')} of readings did not add up{by}."
-        )
+        last = self.data.iloc[0]
+        came_in = self.data["verdict"] == "top-up"
+        lost = self.data[~self.data["verdict"].isin(["balances", "top-up"])]
+        told = books(len(self.data), len(lost), lost["residual"].sum(), self.data.loc[came_in, "residual"].sum())
+        at = self._clock(last["closed_at"])
+        return f"Jobs and balance, last held against each other {at}: {last['verdict']}. {told}."
 
     def table(self) -> Table | None:
         off = self._off
@@ -50,7 +50,7 @@ class Reconciliation(Section):
             return None
         zone = self.asked.period.timezone
         return Table(
-            "Readings between which credits do not add up",
+            "Readings between which credits came or went without a job",
             [
                 Column(f"From ({zone})", map(self._clock, off["opened_at"])),
                 Column(f"To ({zone})", map(self._clock, off["closed_at"])),

@@ -30,7 +30,7 @@ def test_pairs_that_do_not_add_up_are_shown_with_their_size(
     section = answer(Reconciliation, timezone="Asia/Tokyo")
     assert section.sentence() == (
         "Jobs and balance, last held against each other 2024-04-16 21:00: top-up. "
-        "2 of 3 pairs of readings did not add up, by 999.75 credits in all."
+        "1 of 3 pairs of readings did not add up, by -0.25 credits in all; 1,000 credits came in."
     )
     assert cells(section, "To (Asia/Tokyo)", "Verdict", "Credits", "Missing refunds of") == [
         ["2024-04-16 21:00", "top-up", "+1,000", "(none)"],
