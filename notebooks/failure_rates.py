@@ -8,7 +8,7 @@
 import marimo
 
 __generated_with = "0.25.2"
-app = marimo.App(width="medium", css_file="print.css", app_title="Failure rates")
+app = marimo.App(width="medium", css_file="notebook.css", app_title="Failure rates")
 
 
 @app.cell

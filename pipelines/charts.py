@@ -139,10 +139,10 @@ def spans(data: pd.DataFrame, span: Span, title: str, colours: list[str], tips: 
     base = _by_name(data.assign(colour=colours), "model", tips, width)
     base = base.encode(color=alt.Color("colour:N", scale=None))
     intervals = base.mark_rule(strokeWidth=2, strokeCap="round").encode(
-        x=alt.X(f"{span.low}:Q", title=title, axis=_figures(width)), x2=f"{span.high}:Q"
+        x=alt.X(f"{span.low}:Q", title=_lines(title, width), axis=_figures(width)), x2=f"{span.high}:Q"
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X(f"{span.at}:Q", title=title, scale=alt.Scale(zero=True))
+        x=alt.X(f"{span.at}:Q", title=_lines(title, width), scale=alt.Scale(zero=True))
     )
     return _fit(intervals + points, width, 40 + 26 * len(data))
 
@@ -259,7 +259,9 @@ def _told_apart(names: Iterable[str], colours: Mapping[str, str], most: int) -> 
 
 
 def _legend(width: Width) -> alt.Legend:
-    return alt.Legend(orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0, columnPadding=24)
+    return alt.Legend(
+        orient="bottom", columns=2 if _narrow(width) else 4, labelLimit=0, columnPadding=8 if _narrow(width) else 24
+    )
 
 
 def _by_name(data: pd.DataFrame, name: str, tips: Iterable[Tip], width: Width) -> alt.Chart:
@@ -328,6 +330,11 @@ def _milliseconds(moment: str) -> int:
 
 def _figures(width: Width) -> alt.Axis:
     return alt.Axis(format=",~r", tickMinStep=1, tickCount=4 if _narrow(width) else 10)
+
+
+def _lines(title: str, width: Width) -> list[str]:
+    """Break a title where there is no room for it on one line."""
+    return title.replace(", ", ",\n").split("\n") if _narrow(width) else [title]
 
 
 def _length(width: Width) -> int:

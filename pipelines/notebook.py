@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipelines import address, pages, process, settings, stores
 from pipelines.errors import ApiframeWarehouseError
-from pipelines.pages import Asked, Column, Section, Table
+from pipelines.pages import Asked, Card, Column, Section, Table
 from pipelines.reports import queries
 from pipelines.reports.queries import Extent, Period
 from pipelines.settings import Settings
@@ -177,14 +177,16 @@ def show(answers: dict[str, Section]) -> mo.Html:
     return mo.vstack([*shown, *(part for section in answers.values() for part in _parts(section))])
 
 
+def _card(card: Card) -> str:
+    """Return a figure with its note under it. Notes wrap, which those of marimo's own cards do not on a phone."""
+    value, note = (f"<dd>{escape(unbroken(text))}</dd>" if text else "" for text in (card.value, card.note))
+    return f"<div><dt>{escape(card.title)}</dt>{value}{note}</div>"
+
+
 def _parts(section: Section) -> list[Any]:
     parts: list[Any] = [mo.md(f"## {section.question}")] if section.question else []
     if cards := section.cards():
-        stats = [
-            mo.stat(unbroken(card.value), label=card.title, caption=unbroken(card.note) or None, bordered=True)
-            for card in cards
-        ]
-        parts.append(mo.hstack(stats, justify="start", wrap=True))
+        parts.append(mo.Html(f"<dl class='cards'>{''.join(map(_card, cards))}</dl>"))
     try:
         if (chart := section.chart("container")) is not None:
             parts.append(chart)
@@ -214,7 +216,7 @@ def _grid(table: Table) -> mo.Html:
 
 
 def _whole(table: Table, rows: list[tuple[Any, ...]]) -> str:
-    """Return a table as it is printed, with all of its rows and columns and its total: print.css shows it."""
+    """Return a table as it is printed, with all of its rows and columns and its total: notebook.css shows it."""
     marks = [' class="n"' if column.write else "" for column in table.columns]
     texts = [[column.text(value) for column, value in zip(table.columns, row, strict=True)] for row in rows]
     if table.total:
