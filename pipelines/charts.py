@@ -134,8 +134,19 @@ def over_time(
     return _fit(intervals + line, width, 240)
 
 
-def spans(data: pd.DataFrame, span: Span, title: str, colours: list[str], tips: Iterable[Tip], width: Width) -> Chart:
-    """A figure of each model with its interval, in the order of the frame; `colours` has that of each."""
+def spans(
+    data: pd.DataFrame,
+    span: Span,
+    title: str,
+    colours: list[str],
+    tips: Iterable[Tip],
+    width: Width,
+    overall: float | None = None,
+) -> Chart:
+    """A figure of each model with its interval, in the order of the frame; `colours` has that of each.
+
+    `overall`, that of all models together, is a dashed line.
+    """
     base = _by_name(data.assign(colour=colours), "model", tips, width)
     base = base.encode(color=alt.Color("colour:N", scale=None))
     intervals = base.mark_rule(strokeWidth=2, strokeCap="round").encode(
@@ -144,7 +155,11 @@ def spans(data: pd.DataFrame, span: Span, title: str, colours: list[str], tips: 
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X(f"{span.at}:Q", title=_lines(title, width), scale=alt.Scale(zero=True))
     )
-    return _fit(intervals + points, width, 40 + 26 * len(data))
+    layers = [intervals, points]
+    if overall is not None:
+        across = alt.Chart(pd.DataFrame({"overall": [overall]}))
+        layers.insert(0, across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="overall:Q"))
+    return _fit(alt.layer(*layers), width, 40 + 26 * len(data))
 
 
 def bars(data: pd.DataFrame, name: str, value: str, title: str, tips: Iterable[Tip], width: Width) -> Chart:

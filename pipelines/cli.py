@@ -788,7 +788,7 @@ def _books(held: dict[str, Any] | None) -> str:
         return "jobs and balance are held against each other after two readings"
     came_in = held["topped_up"]
     told = books(held["pairs"], held["pairs_off"] - held["top_ups"], held["residual"] - came_in, came_in)
-    return f"{held['verdict']} {age(held['age_seconds'])} ago; {told}"
+    return f"{told}; the last pair, {age(held['age_seconds'])} ago: {held['verdict']}"
 
 
 def _account(run: dict[str, Any], read: dict[str, Any] | None) -> str:

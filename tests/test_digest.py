@@ -85,7 +85,7 @@ def test_a_week_is_held_against_the_one_before(
         "Spent: 167.5 credits; -7.7 % on the 7 days before.",
         "Jobs: 95 created; +30.1 % on the 7 days before; 80 files delivered, 0 still open.",
         "Changed most (credits): gone -40 to 0, bad +20 to 20, grown +6 to 7.5.",
-        "21.1 % of the 95 jobs that ended failed. One model stands out: bad (100.0 % of 20).",
+        "21.1 % of the 95 jobs that ended failed. One model stands out beyond chance: bad (100.0 % of 20).",
         "The day of 2024-04-13 stands out: 66.7 % of 30 ended jobs, against 21.1 % over the whole period.",
         "Refunds due: 20 credits of 20 failed jobs, the oldest 3 days old.",
     ]

@@ -17,7 +17,7 @@ def measure(asked: Asked) -> list[Finding]:
     late = [(identity, cost) for identity, cost, age in due if age > most]
     oldest = due[0][2] if due else None
     if not late:
-        message = f"no failed job older than {seconds(most)} costs credits still"
+        message = f"no failed job older than {seconds(most)} still costs credits"
         return [Finding("refunds_due", "ok", oldest, most, message)]
     message = (
         f"{counted(len(late), 'failed job')} older than {seconds(most)} still cost{'s' if len(late) == 1 else ''} "

@@ -26,8 +26,8 @@ class FailureRates(Section):
     def chart(self, width: Width) -> Chart:
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
         data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
-        colours = self.asked.colours(data["model"])
-        return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width)
+        colours, overall = self.asked.colours(data["model"]), 100 * data["failed"].sum() / max(1, data["ended"].sum())
+        return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width, overall)
 
     def sentence(self) -> str:
         data = self.data[self.data["ended"] > 0]  # the dearest first
@@ -44,7 +44,8 @@ class FailureRates(Section):
                 self.asked.names(found["model"]), found["failure_rate"], found["ended"], strict=True
             )
         )
-        which = "One model stands out" if len(found) == 1 else f"{len(found)} models stand out, the dearest first"
+        many = f"{len(found)} models stand out beyond chance, the dearest first"
+        which = "One model stands out beyond chance" if len(found) == 1 else many
         return f"{overall}. {which}: {named}."
 
     def table(self) -> Table:

@@ -24,7 +24,7 @@ class Headline(Section):
         spent = Card("Credits spent", exact(total["credits"]), change("credits"))
         if not missing(total["cost"]):
             cost = money(total["cost"], total["currency"])
-            spent = Card("Spent", cost, "; ".join(filter(None, [f"{spent.value} credits", spent.note])))
+            spent = Card("Spent", cost, ", ".join(filter(None, [f"{spent.value} credits", spent.note])))
         return [
             spent,
             Card("Jobs created", number(total["jobs"]), change("jobs")),

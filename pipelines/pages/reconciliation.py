@@ -8,15 +8,15 @@ import pandas as pd
 
 from pipelines.pages import Asked, Column, Section, Table
 from pipelines.reports import engine_of, macros, queries, render
-from pipelines.wording import books, clock, exact, label
+from pipelines.wording import books, clock, exact, label, missing
 
 
 class Reconciliation(Section):
     """Pairs of readings that end in the period; data: columns of reports.reconciliation, newest first."""
 
     pages = ("report", "credit_spend")
-    place = 35
-    heading = "Spend"
+    place = 39
+    heading = "Jobs and balance"
     question = "Do jobs and balance add up?"
     of_account = True
 
@@ -41,8 +41,8 @@ class Reconciliation(Section):
         came_in = self.data["verdict"] == "top-up"
         lost = self.data[~self.data["verdict"].isin(["balances", "top-up"])]
         told = books(len(self.data), len(lost), lost["residual"].sum(), self.data.loc[came_in, "residual"].sum())
-        at = self._clock(last["closed_at"])
-        return f"Jobs and balance, last held against each other {at}: {last['verdict']}. {told}."
+        first, until = self._clock(self.data["opened_at"].iloc[-1]), self._clock(last["closed_at"])
+        return f"From {first} to {until} {told}. The last pair: {last['verdict']}."
 
     def table(self) -> Table | None:
         off = self._off
@@ -56,7 +56,7 @@ class Reconciliation(Section):
                 Column(f"To ({zone})", map(self._clock, off["closed_at"])),
                 Column("Verdict", off["verdict"]),
                 Column("Credits", off["residual"], partial(exact, sign="+")),
-                Column("Missing refunds of", [label(jobs, 400) for jobs in off["refund_jobs"]]),
+                Column("Jobs that explain it", ["" if missing(jobs) else label(jobs, 400) for jobs in off["refund_jobs"]]),
                 Column("Why", [label(why, 160) for why in off["why"]]),
             ],
         )

@@ -27,7 +27,7 @@ class RefundsDue(Section):
     """Failed jobs of any date that cost credits still; data: the ten newest, and all of them in figures."""
 
     pages = ("report", "credit_spend")
-    place = 39
+    place = 37
     heading = "Refunds due"
     question = "Which refunds are due?"
 
@@ -51,12 +51,12 @@ class RefundsDue(Section):
     def sentence(self) -> str:
         due = self.data
         if not due.jobs:
-            return "No failed job of any date costs credits still."
+            return "No failed job of any date still costs credits."
         worth = money(due.cost, due.currency)
         return (
-            f"{counted(due.jobs, 'failed job')} of any date {'costs' if due.jobs == 1 else 'cost'} "
-            f"{exact(due.credits)} credits still{'' if worth == '-' else f', {worth}'}. "
-            "The vendor gives them back: send the ids to its support, after a sync --full."
+            f"{counted(due.jobs, 'failed job')} of any date still {'costs' if due.jobs == 1 else 'cost'} "
+            f"{exact(due.credits)} credits{'' if worth == '-' else f', {worth}'}. The vendor promises them back: "
+            "sync --full finds those that have come, and its support wants the ids of the others."
         )
 
     def table(self) -> Table | None:

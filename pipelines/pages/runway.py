@@ -29,7 +29,7 @@ class CreditsLeft(Section):
     """The balance and its runway, whatever the period; data: readings and runway, None where nothing was read."""
 
     pages = ("report", "credit_spend")
-    place = 38
+    place = 36
     heading = "Credits left"
     title = "Credits left, and for how long"
     question = "How long do the credits last?"

@@ -15,7 +15,9 @@ def test_a_model_is_named_where_it_fails_more_often_than_the_others(add: Make, a
     add(10, "FAILED", model="bad")
     add(3, "QUEUED", model="none ended")
     section = answer(FailureRates)
-    assert section.sentence() == ("12.5 % of the 120 jobs that ended failed. One model stands out: bad (50.0 % of 20).")
+    assert section.sentence() == (
+        "12.5 % of the 120 jobs that ended failed. One model stands out beyond chance: bad (50.0 % of 20)."
+    )
     assert sorted(cells(section, "Model", "Failed (%)", "95 % interval (%)")) == [
         ["bad", "50.0", "29.9 to 70.1"],
         ["good", "5.0", "2.2 to 11.2"],
@@ -31,7 +33,7 @@ def test_every_such_model_is_named_the_dearest_first(add: Make, answer: Make) ->
     assert (
         answer(FailureRates)
         .sentence()
-        .endswith("2 models stand out, the dearest first: dear (50.0 % of 20), cheap (50.0 % of 20).")
+        .endswith("2 models stand out beyond chance, the dearest first: dear (50.0 % of 20), cheap (50.0 % of 20).")
     )
 
 

@@ -75,7 +75,7 @@ def test_with_prices_money_comes_first_and_credits_beside_it(add: Make, price: M
     add(2, "COMPLETED", credit_cost=2, hours=25)
     price("2024-04-15", "0.015")
     section = answer(Headline, days=1)
-    assert section.cards()[0] == ("Spent", "0.09 USD", "6 credits; +50.0 % on the day before, up to 11:00")
+    assert section.cards()[0] == ("Spent", "0.09 USD", "6 credits, +50.0 % on the day before, up to 11:00")
     assert section.sentence() == ""
 
 

@@ -29,12 +29,12 @@ def test_pairs_that_do_not_add_up_are_shown_with_their_size(
     readings(warehouse, 100, 59.75, 59.75, 1059.75)
     section = answer(Reconciliation, timezone="Asia/Tokyo")
     assert section.sentence() == (
-        "Jobs and balance, last held against each other 2024-04-16 21:00: top-up. "
-        "1 of 3 pairs of readings did not add up, by -0.25 credits in all; 1,000 credits came in."
+        "From 2024-04-16 18:00 to 2024-04-16 21:00 1 of 3 pairs of readings did not add up, by -0.25 credits in all; "
+        "1,000 credits came in. The last pair: top-up."
     )
-    assert cells(section, "To (Asia/Tokyo)", "Verdict", "Credits", "Missing refunds of") == [
-        ["2024-04-16 21:00", "top-up", "+1,000", "(none)"],
-        ["2024-04-16 19:00", "charge without a job", "-0.25", "(none)"],
+    assert cells(section, "To (Asia/Tokyo)", "Verdict", "Credits", "Jobs that explain it") == [
+        ["2024-04-16 21:00", "top-up", "+1,000", ""],
+        ["2024-04-16 19:00", "charge without a job", "-0.25", ""],
     ]
 
 
@@ -43,7 +43,7 @@ def test_where_all_adds_up_there_is_no_table(warehouse: duckdb.DuckDBPyConnectio
     readings(warehouse, 100, 60)
     section = answer(Reconciliation)
     assert section.table() is None
-    assert section.sentence().endswith("balances. 0 of 1 pair of readings did not add up.")
+    assert section.sentence().endswith(" 0 of 1 pair of readings did not add up. The last pair: balances.")
 
 
 def test_without_readings_nothing_is_asked(add: Make, answer: Make) -> None:
