@@ -56,7 +56,7 @@ class Reconciliation(Section):
                 Column(f"To ({zone})", map(self._clock, off["closed_at"])),
                 Column("Verdict", off["verdict"]),
                 Column("Credits", off["residual"], partial(exact, sign="+")),
-                Column("Jobs that explain it", ["" if missing(jobs) else label(jobs, 400) for jobs in off["refund_jobs"]]),
+                Column("Jobs that explain it", ["" if missing(ids) else label(ids, 400) for ids in off["refund_jobs"]]),
                 Column("Why", [label(why, 160) for why in off["why"]]),
             ],
         )
