@@ -86,5 +86,5 @@ def test_a_month_that_history_does_not_cover_is_compared_with_nothing(
 def test_more_days_than_the_month_before_has_are_held_against_nothing(day: int, alike: int | None) -> None:
     days = [each.date() for each in pd.date_range(date(2026, 2, 1), date(2026, 3, day))]
     data = pd.DataFrame({"day": days, "credits": [Decimal(1)] * len(days), "cost": [None] * len(days)})
-    found = _month(data, datetime(2026, 3, day, 1), None, date(2026, 1, 1))  # noqa: DTZ001 - clocks of the zone
+    found = _month(data, datetime(2026, 3, day, 1), None, Decimal(1), date(2026, 1, 1))  # noqa: DTZ001 - clocks of the zone
     assert (found.alike, found.before) == (alike, 28)
