@@ -52,7 +52,7 @@ def test_only_the_last_56_whole_days_count_and_28_of_them_for_the_pace() -> None
     before = [(NOON.date() - timedelta(days=57), Decimal(10**6)), (NOON.date(), Decimal(10**6))]
     found = forecast(Decimal(500), NOON, days(56, 10))
     assert forecast(Decimal(500), NOON, before + days(56, 10)) == found
-    once_dearer = [(day, cost + 30 * (number < 28)) for number, (day, cost) in enumerate(days(56, 10))]
+    once_dearer = [(day, cost + 3 * (number < 28)) for number, (day, cost) in enumerate(days(56, 10))]
     wide = forecast(Decimal(500), NOON, once_dearer)
     assert (wide.ends_on, wide.days, wide.credits_per_day) == (found.ends_on, 28, 10)
     assert wide.earliest < wide.ends_on < wide.latest, "four weeks ago it was otherwise"

@@ -30,7 +30,7 @@ class Month(NamedTuple):
         """Return what was spent in it, and where that leads where a credit costs `rate`, or that is not known."""
         write = exact if unit == "credits" else partial(money, currency=unit)
         message = f"{write(spent)}{' credits' if unit == 'credits' else ''} spent in {self.first:%Y-%m}"
-        if self.rest is None or rate is None:
+        if self.rest is None or not self.rest.high or rate is None:
             return message
         digits = Decimal(1) if unit == "credits" else Decimal("0.01")
         low, total, high = (write(spent + Decimal(rate * each).quantize(digits)) for each in self.rest[1:])

@@ -100,6 +100,14 @@ class RunningMonth(Section):
             told.append(f"The budget is in {unit}, and what the month costs in {unit} is not known.")
         return " ".join(told)
 
+    def in_short(self) -> str:
+        """How the month will end, in one line; nothing where that cannot be told, or no more is coming."""
+        found = self.data
+        if not found.coming or (end := found.coming[-1]).high <= found.spent:
+            return ""
+        told = f"{found.at:%B %Y}: {self._written(found.spent)} so far, {self._about(end.expected)} expected by its end"
+        return f"{told} (80 % range: {self._range(end)})"
+
     @property
     def _limit(self) -> Decimal | None:
         budget = self.asked.budget
