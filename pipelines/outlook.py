@@ -1,8 +1,8 @@
 """What the days to come will likely cost, judged by those that are over: one rule for month, budget and run-out.
 
 A day is expected to cost the mean of its weekday in the last four weeks. Where the last seven days stand out from them,
-beyond chance, the weekdays keep their proportions, and a week costs what the last one did. Decides from figures alone.
-`reports.month_end` says the same in SQL, `tests/judge/months.py` how well it does beside other rules.
+by three standard errors, the weekdays keep their proportions, and a week costs what the last one did. Decides from
+figures alone. `reports.month_end` says the same in SQL, `tests/judge/months.py` how well it does beside other rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WEEK = 7
 LEAST = 7  # days of history that tell anything
 TOLD_APART = 14  # days of history from which on a weekday has a mean of its own: each was there twice
 ROUNDING = 1e-6  # of the mean: less is no news
-STANDS_OUT = 6.635  # quantile of chi-square with one degree of freedom, 99 %
+STANDS_OUT = 3  # standard errors
 #: Quantile of Student's t, 90 %: a tenth lies beyond, on either side. By degrees of freedom, from one on.
 STUDENT = (3.078, 1.886, 1.638, 1.533, 1.476, 1.440, 1.415, 1.397, 1.383, 1.372, 1.363, 1.356)
 
@@ -85,7 +85,7 @@ def outlook(spent: Spent, today: date) -> Outlook | None:
     lately = costs[: min(PACE, WEEK * len(weeks))]
     means = [fmean(lately[place::WEEK]) for place in range(WEEK)]
     mean, last = fmean(means), weeks[0] / WEEK
-    by_chance = STANDS_OUT * _chance(lately) * (1 / WEEK - 1 / len(lately))
+    by_chance = STANDS_OUT**2 * _chance(lately) * (1 / WEEK - 1 / len(lately))
     is_new = (last - mean) ** 2 > by_chance + (ROUNDING * mean) ** 2
     scale = last / mean if is_new else 1.0
     newest = today.weekday() - 1

@@ -1,9 +1,9 @@
 -- One row per model, and one of all jobs (is_total), of the calendar month up to which jobs are known.
 -- Question: how will the month end?
 -- The month is that of the last good sync. A day to come is expected to cost the mean of its weekday in the last four weeks;
--- where the last seven days stand out from them, beyond chance (99 %), the weekdays keep their proportions and a week costs what
--- the last one did. The range is as wide as the last eight weeks lay from that. The row of all jobs is judged by its own days, so
--- its rest need not be the sum of the models'. A model counts that was used in the month or in the 28 days before today.
+-- where the last seven days stand out from them, by three standard errors, the weekdays keep their proportions and a week costs
+-- what the last one did. The range is as wide as the last eight weeks lay from that. The row of all jobs is judged by its own
+-- days, so its rest need not be the sum of the models'. A model counts that was used in the month or in the 28 days before today.
 -- What has been spent is exact; what is expected is about, and in money at today's price. Jobs of unknown cost are left out.
 -- Needs: reports.daily_spend, reports.prices, apiframe.sync_runs
 -- Columns:
@@ -155,7 +155,7 @@ paces as (
         *,
         pace_days >= 14
         and (last_week - mean) * (last_week - mean)
-        > 6.635 * chance * (1 / {double(7)} - 1 / {double(pace_days)}) + mean * mean / {double(1000000)} / 1000000 as is_new
+        > 9 * chance * (1 / {double(7)} - 1 / {double(pace_days)}) + mean * mean / {double(1000000)} / 1000000 as is_new
     from levels
 ),
 
