@@ -122,75 +122,71 @@ history as (
         and months.model is not distinct from spent.model
 ),
 
--- In whole weeks where there are two.
+-- In whole weeks where there are two, and what they tell beside each day: one pass, for engines that write out each use of a step.
 days as (
     select
         is_total,
         model,
         age,
+        weekday,
+        credits,
         case when known < 14 then age else week end as block,
-        case when known < 14 then 0 else weekday end as weekday,
         case when known < 14 then 1 else 7 end as size,
         least(known - case when known < 14 then 0 else known % 7 end, 28) as pace_days,
-        credits,
         lead(credits) over (partition by is_total, model, weekday order by age) as week_before
     from history
     where known >= 7 and age <= known - case when known < 14 then 0 else known % 7 end
 ),
 
-levels as (
+paces as (
     select
-        is_total,
-        model,
-        max(pace_days) as pace_days,
-        avg(case when age <= pace_days then credits end) as mean,
-        avg(case when age <= 7 then credits end) as last_week,
-        avg(case when age <= pace_days - 7 then (credits - week_before) * (credits - week_before) end) / 2 as chance
+        *,
+        avg(case when age <= pace_days then credits end) over (partition by is_total, model) as mean,
+        avg(case when age <= 7 then credits end) over (partition by is_total, model) as last_week,
+        avg(case when age <= pace_days - 7 then (credits - week_before) * (credits - week_before) end)
+            over (partition by is_total, model)
+        / 2 as chance,
+        avg(case when age <= pace_days then credits end)
+            over (partition by is_total, model, case when size = 7 then weekday end)
+        as of_weekday,
+        sum(credits) over (partition by is_total, model, block) as of_block,
+        size * avg(credits) over (partition by is_total, model) as of_any_block
     from days
-    group by is_total, model
 ),
 
-paces as (
+judged as (
     select
         *,
         pace_days >= 14
         and (last_week - mean) * (last_week - mean)
         > 9 * chance * (1 / {double(7)} - 1 / {double(pace_days)}) + mean * mean / {double(1000000)} / 1000000 as is_new
-    from levels
+    from paces
 ),
 
-blocks as (
+-- What is new would count as chance in every week before it.
+summed as (
     select
-        is_total,
-        model,
-        block,
-        max(size) as size,
-        sum(credits) as credits
-    from days
-    group by is_total, model, block
+        judged.is_total,
+        judged.model,
+        max(case when judged.is_new then 7 else judged.pace_days end) as paced_by_days,
+        sum(case when judged.age <= 7 then judged.of_weekday * coming.days end)
+        * max(case when judged.is_new then judged.last_week / judged.mean else 1 end) as credits,
+        sum(case when judged.age <= 7 then coming.days end) as days,
+        count(*) / max(judged.size) - 1 as freedom,
+        sum(
+            (judged.of_block - case when judged.is_new then judged.of_any_block else judged.size * judged.mean end)
+            * (judged.of_block - case when judged.is_new then judged.of_any_block else judged.size * judged.mean end)
+        ) / max(judged.size) / max(judged.size) as squares
+    from judged
+    left join coming on judged.weekday = coming.weekday
+    group by judged.is_total, judged.model
 ),
 
-deviations as (
+expected as (
     select
-        blocks.is_total,
-        blocks.model,
-        blocks.size,
-        blocks.credits
-        - case
-            when paces.is_new then avg(blocks.credits) over (partition by blocks.is_total, blocks.model)
-            else blocks.size * paces.mean
-        end as deviation
-    from blocks
-    inner join paces on blocks.is_total = paces.is_total and blocks.model is not distinct from paces.model
-),
-
-spreads as (
-    select
-        is_total,
-        model,
-        sum(deviation * deviation) / (count(*) - 1) / max(size) as variance,
+        *,
         -- Student's t, 90 %: a tenth lies beyond, on either side.
-        case count(*) - 1
+        case freedom
             when 1 then 3.078
             when 2 then 1.886
             when 3 then 1.638
@@ -203,47 +199,8 @@ spreads as (
             when 10 then 1.372
             when 11 then 1.363
             else 1.356
-        end as quantile
-    from deviations
-    group by is_total, model
-),
-
-weekdays as (
-    select
-        is_total,
-        model,
-        weekday,
-        max(size) as size,
-        avg(credits) as credits
-    from days
-    where age <= pace_days
-    group by is_total, model, weekday
-),
-
-rests as (
-    select
-        weekdays.is_total,
-        weekdays.model,
-        sum(weekdays.credits * coming.days) as credits,
-        sum(coming.days) as days
-    from weekdays
-    inner join coming on weekdays.weekday = coming.weekday or weekdays.size = 1
-    group by weekdays.is_total, weekdays.model
-),
-
-expected as (
-    select
-        paces.is_total,
-        paces.model,
-        case when paces.is_new then 7 else paces.pace_days end as paced_by_days,
-        rests.credits * case when paces.is_new then paces.last_week / paces.mean else 1 end as credits,
-        spreads.quantile * sqrt(
-            spreads.variance
-            * (rests.days + rests.days * rests.days / case when paces.is_new then 7 else paces.pace_days end)
-        ) as off
-    from paces
-    inner join spreads on paces.is_total = spreads.is_total and paces.model is not distinct from spreads.model
-    inner join rests on paces.is_total = rests.is_total and paces.model is not distinct from rests.model
+        end * sqrt(squares / freedom * (days + days * days / paced_by_days)) as off
+    from summed
 ),
 
 priced as (
