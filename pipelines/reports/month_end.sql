@@ -25,7 +25,7 @@
 --   is_young: fewer than 7 whole days are known
 --   jobs_cost_unknown: jobs of the month whose cost is unknown
 with known as (
-    select {local_time(least(now(), coalesce(max(started_at), now())))} as moment
+    select {local_time(coalesce(max(started_at), now()))} as moment
     from apiframe.sync_runs
 ),
 
