@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import altair as alt
 import pandas as pd
 
+from pipelines.outlook import Left
 from pipelines.palette import BLUE, GREY, RED
-from pipelines.runway import Left
 from pipelines.wording import labels
 
 OTHERS = "all others"

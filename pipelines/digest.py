@@ -23,6 +23,7 @@ from pipelines.exact import moment, one_line
 from pipelines.pages import Asked
 from pipelines.pages.failure_rate_over_time import FailureRateOverTime
 from pipelines.pages.failure_rates import FailureRates
+from pipelines.pages.month import RunningMonth
 from pipelines.report import write_report
 from pipelines.reports import queries
 from pipelines.reports.queries import Period
@@ -67,6 +68,7 @@ class Jobs:
     movers: list[Mover]  # those that changed most, or cost most where there is nothing to hold them against
     costs_unknown: bool  # of jobs of these days, or of those before
     failures: list[str]  # sentences
+    month: str  # how the running one will end, as far as that can be told
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ def _jobs(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Jobs:
         _movers(asked, by_model, before),
         unknown > 0,
         failures,
+        RunningMonth(asked, RunningMonth.load(connection, asked)).in_short(),
     )
 
 
@@ -245,14 +248,18 @@ def _of_jobs(jobs: Jobs, days: Period) -> list[str]:
     if not total["jobs"]:
         before = jobs.totals.before
         than = "" if before is None else f"; {number(before['jobs'])} in {jobs.totals.span}"
-        return [*told, f"No job was created{than}."]
+        return [*told, f"No job was created{than}.{_ending(jobs)}"]
     created = "; ".join(filter(None, [f"{number(total['jobs'])} created", jobs.totals.change("jobs")]))
     told += [
-        f"Spent: {_spent(jobs.totals)}",
+        f"Spent: {_spent(jobs.totals)}{_ending(jobs)}",
         f"Jobs: {created}; {number(total['assets'])} files delivered, {number(total['open'])} still open.",
         *_moved(jobs),
     ]
     return told + (jobs.failures or ["No job has finished or failed."])
+
+
+def _ending(jobs: Jobs) -> str:
+    return f" {jobs.month}." if jobs.month else ""
 
 
 def _spent(totals: Comparison) -> str:

@@ -82,7 +82,8 @@ def test_a_week_is_held_against_the_one_before(
     insert(warehouse, "balances", [{"read_at": (NOW - timedelta(hours=1)).isoformat(), "credits": 5000}])
     lines = told(report=tmp_path / "week.html")
     assert lines[:6] == [
-        "Spent: 167.5 credits; -7.7 % on the 7 days before.",
+        "Spent: 167.5 credits; -7.7 % on the 7 days before. "
+        "April 2024: 449 credits so far, 816 credits expected by its end (80 % range: 727 to 905 credits).",
         "Jobs: 95 created; +30.1 % on the 7 days before; 80 files delivered, 0 still open.",
         "Changed most (credits): gone -40 to 0, bad +20 to 20, grown +6 to 7.5.",
         "21.1 % of the 95 jobs that ended failed. One model stands out beyond chance: bad (100.0 % of 20).",
@@ -110,7 +111,10 @@ def test_days_without_jobs_are_held_against_those_before(add: Make, told: Make, 
     add(4, "COMPLETED", 20, credit_cost=1)
     assert told(report=tmp_path / "week.html")[0] == "No job was created; 0 in the 7 days before."
     add(3, "COMPLETED", 8, credit_cost=1)
-    assert told()[0] == "No job was created; 3 in the 7 days before."
+    assert told()[0] == (
+        "No job was created; 3 in the 7 days before. "
+        "April 2024: 3 credits so far, 6 credits expected by its end (80 % range: 3 to 19 credits)."
+    )
     assert told(days=15)[0].startswith("Spent: 3 credits; history does not cover the 15 days before")
     assert not (tmp_path / "week.html").exists()
 
@@ -140,7 +144,8 @@ def test_unknown_costs_are_not_passed_over(add: Make, told: Make) -> None:
     add(1, "COMPLETED", 1, model="n")
     add(1, "COMPLETED", 30)
     assert told()[0] == (
-        "Spent: 4 credits; +100.0 % on the 7 days before; without 4 of its jobs, whose cost is unknown."
+        "Spent: 4 credits; +100.0 % on the 7 days before; without 4 of its jobs, whose cost is unknown. "
+        "April 2024: 6 credits so far, 9 credits expected by its end (80 % range: 6 to 15 credits)."
     )
     assert told()[2] == "Changed most (credits, of known costs): n +4 to 4."  # of m nothing is known
 
@@ -175,7 +180,8 @@ def test_days_that_no_sync_knows_are_not_told_of(warehouse: duckdb.DuckDBPyConne
     insert(warehouse, "sync_runs", [run(NOW - timedelta(days=4))])
     assert told()[:2] == [
         "These days are known up to 2024-04-12 12:00.",
-        "Spent: 4 credits; +0.0 % on the 7 days before, up to 2024-04-05 12:00.",
+        "Spent: 4 credits; +0.0 % on the 7 days before, up to 2024-04-05 12:00. "
+        "April 2024: 11 credits so far, 24 credits expected by its end (80 % range: 11 to 45 credits).",
     ]
     assert told(days=3)[0] == "Nothing is known of these days: the last good sync knows jobs up to 2024-04-12 12:00."
     assert "last_sync (breached)" in " ".join(told())

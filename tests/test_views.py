@@ -99,6 +99,7 @@ def test_plain_views_stay_within_what_every_engine_knows() -> None:
         "jobs: id",
         "daily_spend: day, model",
         "monthly_spend: month, model",
+        "month_end: model, is_total",
         "model_reliability: model",
         "daily_reliability: day, model",
         "failure_reasons: model, failure_reason",

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from pipelines.checks import Asked, Finding
-from pipelines.checks._month import Month, credits_spent, month, state
+from pipelines.checks._month import Month, credits_spent, month
+from pipelines.reports import queries
 from pipelines.wording import exact
 
 PLACE = 35
@@ -17,10 +18,12 @@ def measure(asked: Asked) -> list[Finding]:
     running = month(asked)
     if currency is None:
         spent, message = credits_spent(asked, running)
-        judged = state(spent, budget, running)
+        judged = running.state(spent, budget)
     else:
         spent, unpriced = _money(asked, running, currency)
-        message, judged = running.told(spent, currency), state(spent, budget, running)
+        price = queries.price(asked.connection, running.today)
+        rate = float(price[0]) if price and price[1] == currency else None
+        message, judged = running.told(spent, currency, rate), running.state(spent, budget, rate)
         if unpriced:
             message += f", without {exact(unpriced)} credits whose cost in {currency} is not known"
             judged = judged if judged == "breached" else "unmeasured"

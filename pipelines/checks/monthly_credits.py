@@ -1,7 +1,7 @@
 """Credits of the calendar month against `checks.monthly_credits`."""
 
 from pipelines.checks import Asked, Finding
-from pipelines.checks._month import credits_spent, month, state
+from pipelines.checks._month import credits_spent, month
 from pipelines.wording import exact
 
 PLACE = 30
@@ -13,4 +13,4 @@ def measure(asked: Asked) -> list[Finding]:
     running = month(asked)
     spent, message = credits_spent(asked, running)
     message += f" (budget {exact(budget)})" if budget else " (no budget set)"
-    return [Finding("monthly_credits", state(spent, budget, running), spent, budget or None, message)]
+    return [Finding("monthly_credits", running.state(spent, budget), spent, budget or None, message)]

@@ -13,9 +13,9 @@ import pandas as pd
 
 from pipelines import charts
 from pipelines.charts import Chart, Width
+from pipelines.outlook import DAYS, Left, Outlook, gapless, outlook
 from pipelines.pages import Asked, Card, Section
 from pipelines.reports import queries
-from pipelines.runway import DAYS, LEAST, Left, spending_ahead
 from pipelines.wording import counted, exact, missing, money, percent
 
 
@@ -32,7 +32,7 @@ class Month(NamedTuple):
     before: Decimal | None
     alike: Decimal | None
     coming: list[Left]
-    paced: int  # whole days of which that is the pace
+    outlook: Outlook | None  # whose pace that is, in credits
 
     @property
     def spent(self) -> Decimal:
@@ -61,7 +61,9 @@ class RunningMonth(Section):
         oldest = min((first - timedelta(days=1)).replace(day=1), at.date() - timedelta(days=DAYS))
         period = replace(asked.period, first=oldest, last=at.date())
         data = queries.summary(connection, period, "day")
-        return _month(data, at, _currency(data, asked), queries.held_since(connection, period, asked.known))
+        currency, price = _currency(data, first, asked), queries.price(connection, at.date())
+        rate = Decimal(1) if currency is None else price[0] if price and price[1] == currency else None
+        return _month(data, at, currency, rate, queries.held_since(connection, period, asked.known))
 
     def cards(self) -> list[Card]:
         found = self.data
@@ -86,14 +88,25 @@ class RunningMonth(Section):
 
     def sentence(self) -> str:
         found, told = self.data, []
-        if found.coming:
-            told.append(f"The line goes on at the pace of the last {counted(found.paced, 'day')}, in its 80 % range.")
+        if found.outlook and found.coming:
+            new = ", which stand out from the weeks before," if found.outlook.is_new else ","
+            told.append(
+                f"The line goes on at the pace of the last {counted(found.outlook.days, 'day')}{new} in its 80 % range."
+            )
         if self._limit is not None:
             told.append(f"The line across is the budget: {self._written(self._limit)} a month.{self._outlook()}")
         elif self.asked.budget.amount and not self.asked.period.is_part:
             unit = self.asked.budget.currency
             told.append(f"The budget is in {unit}, and what the month costs in {unit} is not known.")
         return " ".join(told)
+
+    def in_short(self) -> str:
+        """How the month will end, in one line; nothing where that cannot be told, or no more is coming."""
+        found = self.data
+        if not found.coming or (end := found.coming[-1]).high <= found.spent:
+            return ""
+        told = f"{found.at:%B %Y}: {self._written(found.spent)} so far, {self._about(end.expected)} expected by its end"
+        return f"{told} (80 % range: {self._range(end)})"
 
     @property
     def _limit(self) -> Decimal | None:
@@ -139,30 +152,32 @@ class RunningMonth(Section):
         return f"{low} to {self._about(end.high)}"
 
 
-def _currency(data: pd.DataFrame, asked: Asked) -> str | None:
-    """Return the currency in which every day has a cost, where there is one and the budget is not in credits."""
-    priced = data[data["credits"].map(lambda spent: not missing(spent) and spent != 0)]
+def _currency(data: pd.DataFrame, first: date, asked: Asked) -> str | None:
+    """Return the currency in which every day from the month before on has a cost, where there is one.
+
+    None where the budget is in credits.
+    """
+    shown = data[data["day"] >= (first - timedelta(days=1)).replace(day=1)]
+    priced = shown[shown["credits"].map(lambda spent: not missing(spent) and spent != 0)]
     is_priced = len(priced) > 0 and not priced["cost"].isna().any() and priced["currency"].nunique() == 1
     in_credits = bool(asked.budget.amount) and asked.budget.currency is None
     return str(priced["currency"].iloc[0]) if is_priced and not in_credits else None
 
 
-def _month(data: pd.DataFrame, at: datetime, currency: str | None, oldest: date) -> Month:
+def _month(data: pd.DataFrame, at: datetime, currency: str | None, rate: Decimal | None, oldest: date) -> Month:
+    """Return what days tell of a month; `rate` is what a credit costs today, None where that is in another unit."""
     today, first = at.date(), at.date().replace(day=1)
-    before = (first - timedelta(days=1)).replace(day=1)
-    column = data["cost" if currency else "credits"]
-    spent = {
-        day: Decimal(0) if missing(amount) else Decimal(amount) for day, amount in zip(data["day"], column, strict=True)
-    }
+    before, over = (first - timedelta(days=1)).replace(day=1), (first + timedelta(days=32)).replace(day=1)
+    spent = _by_day(data, "cost" if currency else "credits")
 
     def between(start: date, end: date) -> Decimal:
         return sum((amount for day, amount in spent.items() if start <= day < end), Decimal(0))
 
     # The oldest day of all may be no whole one.
-    days = [today - timedelta(days=ago) for ago in range(DAYS, 0, -1)]
-    history = [(day, spent.get(day, Decimal(0))) for day in days if day > oldest]
-    coming = spending_ahead(at, history, (first + timedelta(days=32)).replace(day=1)) if len(history) >= LEAST else []
-    so_far = float(between(first, today + timedelta(days=1)))
+    since = max(oldest + timedelta(days=1), today - timedelta(days=DAYS))
+    found = outlook(gapless(_by_day(data, "credits"), since, today), today)
+    coming = found.ahead(at, over) if found and rate is not None else []
+    so_far, each = float(between(first, today + timedelta(days=1))), float(rate or 0)
     is_whole = oldest <= before
     return Month(
         at,
@@ -172,6 +187,12 @@ def _month(data: pd.DataFrame, at: datetime, currency: str | None, oldest: date)
         between(before, before + timedelta(days=at.day - 1))
         if is_whole and 1 < at.day <= (first - before).days + 1  # the month before may be a shorter one
         else None,
-        [Left(day.day, so_far + day.low, so_far + day.expected, so_far + day.high) for day in coming],
-        len(history),
+        [Left(day, *(so_far + each * amount for amount in amounts)) for day, *amounts in coming],
+        found,
     )
+
+
+def _by_day(data: pd.DataFrame, column: str) -> dict[date, Decimal]:
+    """Return a figure of each day that has jobs, nothing where it is missing."""
+    pairs = zip(data["day"], data[column], strict=True)
+    return {day: Decimal(0) if missing(amount) else Decimal(amount) for day, amount in pairs}

@@ -12,9 +12,10 @@ from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Asked, Card, Column, Section, Table
 from pipelines.reports import engine_of, macros, queries, render, spending
-from pipelines.runway import DAYS, Runway, sentence
+from pipelines.runway import Runway, sentence
 from pipelines.wording import clock, exact, number
 
+DAYS = 28  # of readings that are shown
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -84,7 +85,7 @@ class CreditsLeft(Section):
         if not self.data.runway.by_weekday:
             return None
         return Table(
-            f"Mean credits by weekday, last {self.data.runway.days} days",
+            "Expected credits by weekday",
             [Column("Weekday", WEEKDAYS), Column("Credits a day", self.data.runway.by_weekday, exact)],
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,15 @@ def held_since(connection: duckdb.DuckDBPyConnection, period: Period, known: Ext
     query = "select min(day) as oldest from reports.jobs where scope = 'team' and day >= $oldest"
     oldest = connection.execute(query, {"oldest": known.oldest}).fetchall()[0][0]
     return oldest or known.oldest
+
+
+def price(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Decimal, str] | None:
+    """Return what a credit costs on a day, and in which currency; None without a price."""
+    query = (
+        "select price_per_credit, currency from reports.prices "
+        "where $day >= valid_from and ($day < valid_until or valid_until is null)"
+    )
+    return next(iter(connection.execute(query, {"day": day}).fetchall()), None)
 
 
 def known_until(

@@ -14,8 +14,9 @@ from typing import Any
 import duckdb
 
 from pipelines.exact import moment
+from pipelines.outlook import DAYS
 from pipelines.reports import engine_of, macros, render
-from pipelines.runway import DAYS, Runway, forecast
+from pipelines.runway import Runway, forecast
 from pipelines.tables import SCHEMA
 from pipelines.tables.balances import readings
 from pipelines.warehouse import Warehouse
@@ -46,8 +47,9 @@ def runway(connection: duckdb.DuckDBPyConnection, timezone: str) -> Runway | Non
 
     read_at = local(connection, moment(good.read_at), timezone)
     first = at.date() - timedelta(days=DAYS)
-    history, unknown = _history(rows, first, begins(connection, first, timezone), at.date())
-    found = forecast(good.credits - _since(rows, read_at), at, history)
+    history = _history(rows, first, begins(connection, first, timezone), at.date())
+    found = forecast(good.credits - _since(rows, read_at), at, [(day, spent) for day, spent, _ in history])
+    unknown = sum(count for day, _, count in history if (at.date() - day).days <= found.days)
     return found._replace(scope=run.scope, read_at=read_at, jobs_cost_unknown=unknown)
 
 
@@ -57,8 +59,8 @@ def _since(rows: Rows, read_at: datetime) -> Decimal:
     return Decimal(spent)
 
 
-def _history(rows: Rows, first: date, midnight: datetime, today: date) -> tuple[list[tuple[date, Decimal]], int]:
-    """Return what was spent on each whole day from `first` on, and how many of their jobs have no known cost.
+def _history(rows: Rows, first: date, midnight: datetime, today: date) -> list[tuple[date, Decimal, int]]:
+    """Return each whole day from `first` on, what was spent on it, and how many of its jobs have no known cost.
 
     `midnight` is when `first` begins.
     """
@@ -78,4 +80,4 @@ def _history(rows: Rows, first: date, midnight: datetime, today: date) -> tuple[
     if not rows("select 1 FROM_JOBS and created_at < cast($at as timestamptz) limit 1", at=midnight.isoformat()):
         first = min(found, default=today) + timedelta(days=1)
     days = [first + timedelta(days=number) for number in range((today - first).days)]
-    return [(day, found[day][0] if day in found else Decimal(0)) for day in days], sum(n for _, n in found.values())
+    return [(day, *found.get(day, (Decimal(0), 0))) for day in days]

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from reports.tables import insert
 
 from pipelines.checks import CHECKS
 
@@ -79,6 +80,22 @@ def test_a_budget_in_money_never_takes_a_part_for_the_whole(
     assert ("credits whose cost in USD is not known" in finding.message) == (
         any(c != "USD" and n != "0" for _, c, n in models)
     )
+
+
+def test_a_month_in_money_is_foreseen_at_todays_price(
+    warehouse: duckdb.DuckDBPyConnection, add: Make, check: Make, synced: Make
+) -> None:
+    synced()
+    for ago in range(40):
+        add(1, "COMPLETED", hours=24 * ago + 1, credit_cost=10)
+    insert(warehouse, "prices", [{"valid_from": "2024-01-01", "price_per_credit": "0.5", "currency": "USD"}])
+    finding = check("budget", monthly_budget="151 USD")
+    spent, expected = "75.00 USD spent in 2024-04", "150.00 USD expected by its end"
+    assert finding.message.startswith(f"{spent}, {expected} (80 % range: 150.00 USD to 150.00 USD) (budget")
+    assert (finding.state, check("budget", monthly_budget="149 USD").state) == ("ok", "warning")
+    insert(warehouse, "prices", [{"valid_from": "2024-04-16", "price_per_credit": "9", "currency": "EUR"}])
+    finding = check("budget", monthly_budget="149 USD")
+    assert (finding.state, finding.message) == ("ok", f"{spent} (budget 149 USD)"), "what is to come has no such price"
 
 
 def test_views_of_another_version_leave_the_other_checks(

@@ -1,11 +1,12 @@
 """The credits of the month."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from checks.conftest import NOW
 
 Make = Callable[..., Any]
 
@@ -25,25 +26,46 @@ def test_credits_of_the_month_against_the_budget(spent: str, state: str, add: Ma
 
 
 @pytest.mark.parametrize(
-    ("day", "spent", "state"),
-    [(3, "79", "ok"), (4, "79", "warning"), (30, "79.9999", "ok"), (30, "80", "warning")],
-    ids=["too early for a pace", "the pace leads above it", "almost over", "almost over and near"],
+    ("history", "day", "budget", "state"),
+    [
+        (31, 1, 299, "warning"),
+        (31, 4, 299, "warning"),
+        (31, 4, 301, "ok"),
+        (6, 1, 299, "ok"),
+        (31, 30, 363, "ok"),
+        (31, 30, 362, "warning"),
+    ],
+    ids=["on its first day", "it will end above", "it will end within", "too young to tell", "almost over", "near it"],
 )
 def test_a_warning_comes_before_the_budget_is_gone(
-    day: int, spent: str, state: str, add: Make, check: Make, synced: Make
+    history: int, day: int, budget: int, state: str, add: Make, check: Make, synced: Make
 ) -> None:
-    synced()
-    add(1, "COMPLETED", credit_cost=Decimal(spent), created_at="2024-04-01T00:00:00Z")
-    assert check("monthly_credits", datetime(2024, 4, day, tzinfo=UTC), monthly_credits=100).state == state
+    """Ten credits a day, of so many days before April."""
+    now = datetime(2024, 4, day, tzinfo=UTC)
+    synced(hours=(NOW - now).total_seconds() / 3600)
+    for ago in range(1, day + history):
+        add(1, "COMPLETED", credit_cost=10, created_at=f"{now - timedelta(days=ago):%Y-%m-%d}T09:00:00Z")
+    assert check("monthly_credits", now, monthly_credits=budget).state == state
 
 
 def test_the_month_is_that_of_the_time_zone_and_its_end_is_foreseen(add: Make, check: Make, synced: Make) -> None:
     synced()
-    add(1, "COMPLETED", credit_cost=50, created_at="2024-03-31T22:00:00Z")
+    for day in range(15):
+        midnight_in_berlin = datetime(2024, 3, 31, 22, tzinfo=UTC) + timedelta(days=day)
+        add(1, "COMPLETED", credit_cost=10, created_at=midnight_in_berlin.isoformat())
     add(1, "COMPLETED", created_at="2024-04-02T22:00:00Z")
     half_of_april_in_berlin = datetime(2024, 4, 15, 22, tzinfo=UTC)
     finding = check("monthly_credits", half_of_april_in_berlin, timezone="Europe/Berlin")
-    assert (finding.state, finding.measured, finding.threshold) == ("ok", 50, None)
-    assert "100 by its end at this pace" in finding.message
-    assert "1 job of unknown cost" in finding.message
-    assert check("monthly_credits").measured == 0
+    assert (finding.state, finding.measured, finding.threshold) == ("ok", 150, None)
+    assert finding.message.startswith(
+        "150 credits spent in 2024-04, 300 expected by its end (80 % range: 300 to 300), without 1 job of unknown cost"
+    )
+    assert check("monthly_credits").measured == 140
+
+
+def test_a_month_of_which_nothing_is_known_yet_is_not_foreseen(add: Make, check: Make, synced: Make) -> None:
+    synced()
+    for ago in range(30):
+        add(1, "COMPLETED", credit_cost=10, hours=24 * ago + 1)
+    finding = check("monthly_credits", NOW + timedelta(days=20))
+    assert finding.message.startswith("0 credits spent in 2024-05 (")

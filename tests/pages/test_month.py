@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -47,6 +47,34 @@ def test_so_far_and_by_its_end_and_against_the_month_before(answer: Make) -> Non
 
 
 @pytest.mark.usefixtures("even")
+def test_a_last_week_that_stands_out_goes_on(answer: Make, add: Make) -> None:
+    for day in range(1, 8):
+        add(1, "COMPLETED", hours=3 + 24 * day, credit_cost=10)
+    section = answer(RunningMonth)
+    assert section.cards()[1].value == "520 credits", "14.5 days at twice the pace, after 70 more"
+    assert section.sentence().startswith(
+        "The line goes on at the pace of the last 7 days, which stand out from the weeks"
+    )
+    assert section.in_short().startswith(
+        "April 2024: 230 credits so far, 520 credits expected by its end (80 % range: "
+    )
+
+
+@pytest.mark.usefixtures("even")
+def test_what_is_to_come_is_not_told_in_a_currency_of_the_past(
+    answer: Make, price: Make, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    price("2020-01-01", "0.25")
+    assert answer(RunningMonth).cards()[1].value == "76.25 USD"
+    price("2024-04-17", "3", "EUR")
+    night = NOW + timedelta(hours=13)
+    insert(warehouse, "sync_runs", [{"started_at": night.isoformat(), "finished_at": night.isoformat(), "number": 2}])
+    section = answer(RunningMonth, now=night)
+    assert [card.title for card in section.cards()] == ["April 2024 so far", "March 2024"]
+    assert section.in_short() == section.sentence() == ""
+
+
+@pytest.mark.usefixtures("even")
 @pytest.mark.parametrize(
     ("amount", "outlook"),
     [("400", "likely end within it"), ("200", "likely end above it"), ("150", "It is used up")],
@@ -86,5 +114,5 @@ def test_a_month_that_history_does_not_cover_is_compared_with_nothing(
 def test_more_days_than_the_month_before_has_are_held_against_nothing(day: int, alike: int | None) -> None:
     days = [each.date() for each in pd.date_range(date(2026, 2, 1), date(2026, 3, day))]
     data = pd.DataFrame({"day": days, "credits": [Decimal(1)] * len(days), "cost": [None] * len(days)})
-    found = _month(data, datetime(2026, 3, day, 1), None, date(2026, 1, 1))  # noqa: DTZ001 - clocks of the zone
+    found = _month(data, datetime(2026, 3, day, 1), None, Decimal(1), date(2026, 1, 1))  # noqa: DTZ001 - clocks of the zone
     assert (found.alike, found.before) == (alike, 28)
