@@ -139,7 +139,7 @@ class _Sync:
         return Outcome(
             run=self._record(after, told, begun),
             jobs=after.jobs,
-            credits_added=after.credits - self.memory.before.credits,
+            credits_added=self.changes.credits_added(),
             seconds=time.monotonic() - begun,
             path=self.store.place,
             drifted=len(self.changes.drifted),
