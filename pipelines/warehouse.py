@@ -242,10 +242,11 @@ class Warehouse:
         return [Row(*row) for row in found]
 
     def totals(self) -> Totals:
-        """Return how many jobs the warehouse holds now. No column is read as a whole for that."""
+        """Return what the warehouse holds now."""
         if not self.has("jobs"):
             return Totals(0, 0)
-        counts = (f"select count(*) from {SCHEMA}.jobs{which}" for which in ("", f" where {IS_OPEN}"))
+        # Of a column that is never null: where files are read through Arrow, `count(*)` reads the ids.
+        counts = (f"select count(created_at) from {SCHEMA}.jobs{which}" for which in ("", f" where {IS_OPEN}"))
         return Totals(*(self.query(count)[0][0] for count in counts))
 
     def spent(self) -> Decimal:

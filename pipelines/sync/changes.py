@@ -50,6 +50,11 @@ class Changes:
                 self._spent_before = self._warehouse.spent()
             yield batch
 
+    @property
+    def are_none(self) -> bool:
+        """Tell whether there was nothing to store."""
+        return self._spent_before is None
+
     def credits_added(self) -> Decimal:
         """Return by how much what was stored has changed what the jobs have cost, less what was given back."""
         return Decimal(0) if self._spent_before is None else self._warehouse.spent() - self._spent_before

@@ -135,7 +135,7 @@ class _Sync:
             self.changes.note,
             self.reading.reach_note,
         )
-        after = self.warehouse.totals()
+        after = self.memory.before if self.changes.are_none else self.warehouse.totals()
         return Outcome(
             run=self._record(after, told, begun),
             jobs=after.jobs,
