@@ -20,6 +20,7 @@ from pipelines.errors import ApiframeWarehouseError
 from pipelines.sandbox import Sandbox
 from pipelines.settings import Settings
 from pipelines.stores import _publishing, connect, store_for
+from pipelines.stores._publishing import Published
 from pipelines.sync import sync
 from pipelines.tables.job_changes import TABLE as JOB_CHANGES
 from pipelines.warehouse import Warehouse
@@ -178,6 +179,22 @@ def test_jobs_that_a_failed_sync_has_stored_are(api: Sandbox, here: Settings, mo
             sync(here)
     assert sync(here).run.jobs_new == 0
     assert stale(here.path, api) == {}
+
+
+@pytest.mark.parametrize("step", ["_tell", "_keep"])
+def test_what_an_interrupted_sync_did_not_come_to_tell_is(
+    here: Settings, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Published, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sync(here)
+    assert number(here) == (1 if step == "_tell" else 2)
+    sync(here)
+    assert len(runs(here.path)) == 3
 
 
 def test_changes_that_were_deleted_are(api: Sandbox, here: Settings) -> None:
