@@ -174,7 +174,7 @@ def test_a_warehouse_that_was_moved_or_lost_its_load_file_goes_on(api: Sandbox, 
 def test_jobs_that_a_failed_sync_has_stored_are(api: Sandbox, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     api.add(1)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", _no_clone)
+        patch.setattr(_publishing, "copy", _no_clone)
         with pytest.raises(ApiframeWarehouseError, match="cannot publish"):
             sync(here)
     assert sync(here).run.jobs_new == 0
@@ -248,6 +248,15 @@ def test_where_blocks_can_be_shared_every_sync_is_published(here: Settings, monk
 
 
 # Looking for what can still change
+
+
+def test_a_sync_that_stores_nothing_sums_nothing(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_all(_: Warehouse) -> None:
+        raise AssertionError("reads a column of the whole table")
+
+    monkeypatch.setattr(Warehouse, "spent", read_all)
+    outcome = sync(here)
+    assert (outcome.jobs, outcome.run.jobs_new, outcome.credits_added) == (1000, 0, 0)
 
 
 ROWS = 1_500_000

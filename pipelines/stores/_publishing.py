@@ -45,12 +45,11 @@ class Published:
     def renew(self, runs: Sequence[Run], *, differs: bool) -> None:
         """Put a copy of the load file, which is closed, in its place. `runs` are the last sync of each scope.
 
-        Where nothing `differs` but what `holds_all` leaves out, they may be told beside it instead. Raises OSError, and
-        has changed nothing then.
+        Where nothing `differs` but what `holds_all` leaves out, they may be told beside it instead. Raises OSError; the
+        next sync does it then.
         """
         try:
             if not differs and self._can_wait() and not clone(self._load_file, self._copy):
-                self._copy.unlink()
                 self._tell(runs)
                 return
             copy(self._load_file, self._copy)
