@@ -36,7 +36,7 @@ def copy(source: Store, target: Store, *, wait: float = 60) -> Copied:
             raise ConfigurationError(f"{target.place} holds a warehouse already; copy goes to an empty one only")
         recover(source, here)  # what the next sync there would have done first
         _copy_jobs(source, here, target)
-        if here.totals() != there.totals():
+        if (here.totals(), here.spent()) != (there.totals(), there.spent()):
             raise ApiframeWarehouseError(f"{target.place} does not hold what {source.place} does; run copy again")
         runs = here.read(SYNC_RUNS)
         if runs:

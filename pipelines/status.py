@@ -15,7 +15,7 @@ from pipelines.reports.queries import scope_shown
 from pipelines.reports.spending import runway
 from pipelines.runway import Runway, sentence
 from pipelines.settings import Settings
-from pipelines.stores import first_line, store_for
+from pipelines.stores import Store, first_line, store_for
 from pipelines.tables import SCHEMA
 from pipelines.tables.balances import Balance, readings
 from pipelines.tables.sync_runs import Run
@@ -46,7 +46,7 @@ def facts(chosen: Settings, now: int, scope: str | None = None) -> dict[str, Any
         try:
             held = Warehouse.over(connection).scopes()
             shown = scope_shown(held, scope, chosen.scope)
-            published = _published(connection, store.place, now, shown)
+            published = _published(connection, store, now, shown)
             published["runway"] = _runway(runway(connection, chosen.timezone))
             spent = _spent_this_month(connection, chosen.timezone, now, shown)
         except ApiframeWarehouseError:
@@ -87,14 +87,14 @@ def _spent_this_month(connection: Any, timezone: str, now: int, scope: str | Non
     return {"month": f"{today:%Y-%m}", **dict(zip(names, row, strict=True))}
 
 
-def _published(connection: duckdb.DuckDBPyConnection, place: Path | str, now: int, scope: str | None) -> dict[str, Any]:
+def _published(connection: duckdb.DuckDBPyConnection, store: Store, now: int, scope: str | None) -> dict[str, Any]:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
     warehouse = Warehouse.over(connection)  # a sync of the team reads the user's own jobs too
-    run = warehouse.last_run("team" if scope == "team" else None) or warehouse.last_run()
+    run = store.last_run(warehouse, "team" if scope == "team" else None) or store.last_run(warehouse)
     if run is None:
-        raise ConfigurationError(f"{place} holds no sync yet: run apiframe-warehouse sync")
+        raise ConfigurationError(f"{store.place} holds no sync yet: run apiframe-warehouse sync")
     jobs = f"from {SCHEMA}.jobs where {in_scope(scope or 'team')}"
     by_status = rows(f"select coalesce(status, '?'), count(*) {jobs} group by 1 order by 2 desc, 1")
     newest = rows(f"select epoch_us(max(created_at)) {jobs}")[0][0]

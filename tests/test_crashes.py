@@ -94,8 +94,8 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "before it is recorded": {"place": "pipelines.sync.conductor:_Sync._record"},
     "recorded": {"place": "pipelines.sync.conductor:_Sync._record", "after": True},
     "before publishing": {"place": f"{STORE}.publish"},
-    "copied": {"place": "pipelines.stores.duckdb:_copy", "after": True},
-    "put in place": {"place": "pipelines.stores.duckdb:_fsync_folder"},
+    "copied": {"place": "pipelines.stores._publishing:copy", "after": True},
+    "put in place": {"place": "pipelines.stores._publishing:_fsync_folder"},
 }
 
 

@@ -353,7 +353,7 @@ def test_a_disk_that_is_full_while_publishing_leaves_no_half_copy(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.stores.duckdb.shutil.copyfile", full)
+        patch.setattr("pipelines.stores._publishing.copy", full)
         assert "No space left on device" in fails(chosen)
     assert chosen.path.read_bytes() == before
     assert not list(chosen.path.parent.rglob("*.publishing"))

@@ -138,10 +138,13 @@ def create_views(
     make_views(connection, definitions(timezone, error_classes, labels=labels), timezone)
 
 
-def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezone: str) -> None:
-    """Make schema `reports` hold exactly these views, all or nothing; where it does already, do nothing."""
+def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezone: str) -> bool:
+    """Make schema `reports` hold exactly these views, all or nothing; where it does already, do nothing.
+
+    Tells whether anything was made.
+    """
     if found.stand_in(connection):
-        return
+        return False
     if not connection.execute("select 1 from pg_timezone_names() where name = ?", [timezone]).fetchall():
         raise ConfigurationError(f"reports.timezone = {timezone!r}: DuckDB does not know this time zone")
     statements = ["drop schema if exists reports cascade", "create schema reports"]
@@ -156,6 +159,7 @@ def make_views(connection: duckdb.DuckDBPyConnection, found: Definitions, timezo
         with contextlib.suppress(duckdb.Error):  # a commit that failed has ended it
             connection.execute("rollback")
         raise ApiframeWarehouseError(f"cannot create the views: {problem}") from problem
+    return True
 
 
 def definitions(

@@ -1,6 +1,7 @@
 -- One row in all.
 -- Question: how far can these figures be trusted today?
--- Ages count to the moment of the query. All but the counts are null where there is nothing yet.
+-- Ages count to the moment of the query. All but the counts are null where there is nothing yet. In a DuckDB file of
+-- more than 256 MB syncs that found nothing new appear up to an hour later; `status` and `check` know of them at once.
 -- Needs: apiframe.sync_runs, reports.jobs
 -- Columns:
 --   last_sync_at: when the last sync that ended well ended

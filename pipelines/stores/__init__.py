@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipelines import reports
     from pipelines.apiframe.records import Row
     from pipelines.settings import Settings
+    from pipelines.tables.sync_runs import Run
     from pipelines.warehouse import Warehouse
 
 PIPELINE = "apiframe"
@@ -202,6 +203,10 @@ class Store(abc.ABC):
 
         Raises ConfigurationError where no sync has ended well yet.
         """
+
+    def last_run(self, warehouse: Warehouse, scope: str | None = None) -> Run | None:
+        """Return the last sync that ended well (of a scope); `warehouse` is over a connection for readers."""
+        return warehouse.last_run(scope)
 
     @abc.abstractmethod
     def size_bytes(self, connection: Any) -> int:

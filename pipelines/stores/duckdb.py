@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -22,9 +20,16 @@ from pipelines.exact import moment
 from pipelines.reports import literal
 from pipelines.settings import Settings
 from pipelines.stores import first_line
+from pipelines.stores._publishing import Published, copy
 from pipelines.stores._sql import SqlStore
 from pipelines.tables import SCHEMA, Table, tables
+from pipelines.tables.sync_runs import TABLE as SYNC_RUNS
+from pipelines.tables.sync_runs import Run
 from pipelines.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import dlt
+    import pyarrow as pa
 
 #: DuckDB would keep most of a machine's memory as a cache; what does not fit goes to disk.
 LOAD_MEMORY = "250MB"
@@ -35,6 +40,9 @@ NO_EXTENSIONS: dict[str, Any] = {
 }
 #: How files are written: as DuckDB 1.2 did, since readers bring a DuckDB of their own and 1.3 to 2.x all read this.
 STORAGE, STORAGE_NUMBER = "v1.2.0", 65
+#: What begins so changes what readers see. The row of a sync is no reason to copy a large file.
+CHANGES = ("insert", "delete", "create", "alter", "comment")
+ROW_OF_A_SYNC = f"insert into {SCHEMA}.{SYNC_RUNS.name} "
 HEADER_BYTES = 3 * 4096  # DuckDB writes these first: a shorter file was cut off while it was made, and holds nothing
 
 
@@ -60,7 +68,8 @@ class DuckDBStore(SqlStore):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "")
         self.load_file = self.folder / self.path.name
-        self._signature_file = self.folder / f"{self.path.name}.published"
+        self._published = Published(self.path, self.load_file)
+        self._differs = True  # the load file from the published one, in more than `sync_runs`
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @property
@@ -76,6 +85,7 @@ class DuckDBStore(SqlStore):
         self._restore()
         self._discard_working_folder()
         self._make_readable()
+        self._differs = not self._published.holds_all()
         self._connection = self._open_load_file()
         self.load_file.chmod(0o600)
         try:
@@ -99,6 +109,7 @@ class DuckDBStore(SqlStore):
 
     def query(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
+        self._differs |= sql.startswith(CHANGES) and not sql.startswith(ROW_OF_A_SYNC)
         with _disk_errors(self.load_file):
             return self.connection.execute(sql, parameters or None).fetchall()
 
@@ -110,6 +121,11 @@ class DuckDBStore(SqlStore):
             "where database_name = current_database() and schema_name = $1",
             [SCHEMA],
         )
+
+    def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
+        """Merge Arrow tables of jobs by id, in one package."""
+        self._differs = True
+        super().load(pipeline, tables)
 
     def _destination(self) -> Any:
         from dlt.destinations import duckdb
@@ -140,26 +156,21 @@ class DuckDBStore(SqlStore):
 
     def create_views(self, views: reports.Definitions) -> list[str]:
         """Make schema `reports` hold exactly these views; return a note for each that had to be left out."""
-        reports.make_views(self.connection, views, self.settings.timezone)
+        self._differs |= reports.make_views(self.connection, views, self.settings.timezone)
         return []
 
     def publish(self) -> None:
-        """Close the load file and put a copy of it in the place of the published one, in one step."""
+        """Close the load file and put a copy of it in the place of the published one, in one step.
+
+        Where that file is large and nothing but the row of a sync is new, this waits for a later one.
+        """
         self.query(f"drop schema if exists {SCHEMA}_staging cascade")  # dlt's alone; its next load makes it again
+        runs = Warehouse(self.query).last_runs()
         self.query("checkpoint")  # closing does it too, but says nothing where the disk is full
         self.close()
-        copy = self.load_file.with_name(f"{self.path.name}.publishing")
         try:
-            _copy(self.load_file, copy)
-            if self.path.exists():
-                _same_access(self.path, copy)
-            # A reader that may write leaves a log; beside the new file it would keep every reader out.
-            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-            copy.replace(self.path)
-            _fsync_folder(self.path.parent)
-            self._signature_file.write_text(_signature(self.path))
+            self._published.renew(runs, differs=self._differs)
         except OSError as problem:
-            copy.unlink(missing_ok=True)
             if problem.errno in (errno.EBUSY, errno.EXDEV):  # a file that is mounted alone can only be written into
                 raise ConfigurationError(
                     f"cannot replace {self.path}: it is mounted as a single file; mount the folder that holds it, "
@@ -180,17 +191,17 @@ class DuckDBStore(SqlStore):
         if self.load_file.exists() and self.load_file.stat().st_size < HEADER_BYTES:
             self.load_file.unlink()
         loaded = self.load_file.exists() and _is_database(self.load_file)
-        if not published or (loaded and self._is_ours()):
+        if not published or (loaded and self._published.is_ours()):
             return
-        copy = self.load_file.with_name(f"{self.path.name}.restoring")
-        with _disk_errors(copy):
-            _copy(self.path, copy)
+        restored = self.load_file.with_name(f"{self.path.name}.restoring")
+        with _disk_errors(restored):
+            copy(self.path, restored)
             try:
-                if self._is_newer(copy, loaded):
+                if self._is_newer(restored, loaded):
                     self.load_file.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-                    copy.replace(self.load_file)
+                    restored.replace(self.load_file)
             finally:
-                copy.unlink(missing_ok=True)
+                restored.unlink(missing_ok=True)
 
     def _make_readable(self) -> None:
         """Write a load file of an earlier version anew, once, where only the newest DuckDB reads how it is stored."""
@@ -242,18 +253,16 @@ class DuckDBStore(SqlStore):
                 "it is made again from the published file"
             ) from None
 
-    def _is_ours(self) -> bool:
-        """Tell whether the published file is the one that the last sync published."""
-        try:
-            return self._signature_file.read_text() == _signature(self.path)
-        except OSError:
-            return False
-
     # Readers
 
     def connect_readonly(self) -> duckdb.DuckDBPyConnection:
         """Open the published file for reading, in UTC."""
         return connect_readonly(self.path)
+
+    def last_run(self, warehouse: Warehouse, scope: str | None = None) -> Run | None:
+        """Return the last sync that ended well (of a scope); readers of a large file may not see it there yet."""
+        later = [run for run in self._published.later(warehouse.last_run()) if scope in (None, run.scope)]
+        return max(later, key=lambda run: run.number, default=None) or warehouse.last_run(scope)
 
     def size_bytes(self, connection: Any) -> int:
         """Return the size of the published file."""
@@ -325,37 +334,6 @@ def _require_database(path: Path) -> None:
     except OSError as problem:
         raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from None
     raise ConfigurationError(f"{path} is not a DuckDB database: set warehouse.path to another file")
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    target.touch(mode=0o600)
-    shutil.copyfile(source, target)
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _same_access(published: Path, copy: Path) -> None:
-    """Let those who may read the published file read the copy: its mode, and owner and group as far as is allowed."""
-    facts = published.stat()
-    for owner in (facts.st_uid, -1):  # only root can give a file away; a group of one's own can be set
-        with contextlib.suppress(PermissionError):
-            os.chown(copy, owner, facts.st_gid)
-            break
-    copy.chmod(facts.st_mode & 0o777)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _signature(path: Path) -> str:
-    facts = path.stat()
-    return f"{facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ import psycopg2.extras
 
 from pipelines import reports
 from pipelines.apiframe.records import Row
+from pipelines.apiframe.settled import IS_OPEN
 from pipelines.errors import ApiframeWarehouseError, ConfigurationError, NoWarehouseError
 from pipelines.exact import encode
 from pipelines.settings import Settings
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
 
 LOCK = 0x_A91F_0001  # of the database: one warehouse lies in each
 STAGING = f"{SCHEMA}_staging"
+#: By which a sync finds the few jobs that can still change, or have been delisted of late, among millions.
+INDEXES = {
+    "jobs_created_at": "(created_at)",
+    "jobs_completed_at": "(completed_at)",
+    "jobs_open": f"(status) where {IS_OPEN}",
+    "jobs_delisted_at": "(delisted_at) where delisted_at is not null",
+}
 #: Columns of text, and what the API calls them. dlt's CSV cannot tell an empty text from null, and Postgres has no NUL.
 TEXTS = {"status": "status", "model": "model", "error": "error", "webhook_status": "webhookStatus"}
 #: What a server says that no second try will change.
@@ -214,7 +222,7 @@ class PostgresStore(SqlStore):
         return str(value).replace("\0", "")  # Postgres has none
 
     def load(self, pipeline: dlt.Pipeline, tables: Callable[[], Iterable[pa.Table]]) -> None:
-        """Load Arrow tables of jobs in one package; the first makes the indexes that jobs are looked up by."""
+        """Load Arrow tables of jobs in one package, and see to the indexes that jobs are looked up by."""
         super().load(pipeline, tables)
         if not self.query("select 1 from pg_indexes where schemaname = ? and indexname = 'jobs_id'", [SCHEMA]):
             # dlt repeats an insert where the connection broke before its commit was confirmed.
@@ -223,7 +231,8 @@ class PostgresStore(SqlStore):
                 "where twin.id = job.id and twin.ctid > job.ctid"
             )
             self.query(f"create unique index jobs_id on {SCHEMA}.jobs (id)")
-            self.query(f"create index if not exists jobs_created_at on {SCHEMA}.jobs (created_at)")
+        for name, what in INDEXES.items():
+            self.query(f"create index if not exists {name} on {SCHEMA}.jobs {what}")
 
     def checked_views(self) -> reports.Definitions:
         """Return the views to make, as far as files and macros tell; the database is the judge of the rest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 
 from pipelines.apiframe.answers import ApiError
 from pipelines.apiframe.catalogue import Catalogue
@@ -34,6 +35,7 @@ class Changes:
         self.drifted: set[str] = set()
         self.problem: ApiError | None = None
         self.seen: dict[str, list[Change]] = {}  # id -> what changed in a job that is about to be stored
+        self._spent_before: Decimal | None = None  # None: nothing was found to have changed
         self._unread: dict[str, str] = {}  # id -> fields of a job that could not be read, as it was written just now
         self._reading = reading
         self._memory = memory
@@ -43,6 +45,21 @@ class Changes:
 
     def among(self, batches: Iterator[Batch], scope: str) -> Iterator[Batch]:
         """Yield the rows of each batch that differ from the warehouse, and at the end those no longer listed."""
+        for batch in self._among(batches, scope):
+            if batch.rows and self._spent_before is None:
+                self._spent_before = self._warehouse.spent()
+            yield batch
+
+    @property
+    def are_none(self) -> bool:
+        """Tell whether there was nothing to store."""
+        return self._spent_before is None
+
+    def credits_added(self) -> Decimal:
+        """Return by how much what was stored has changed what the jobs have cost, less what was given back."""
+        return Decimal(0) if self._spent_before is None else self._warehouse.spent() - self._spent_before
+
+    def _among(self, batches: Iterator[Batch], scope: str) -> Iterator[Batch]:
         try:
             for batch in batches:
                 rows = self._changed(self._store.storable(batch.rows))

@@ -135,11 +135,11 @@ class _Sync:
             self.changes.note,
             self.reading.reach_note,
         )
-        after = self.warehouse.totals()
+        after = self.memory.before if self.changes.are_none else self.warehouse.totals()
         return Outcome(
             run=self._record(after, told, begun),
             jobs=after.jobs,
-            credits_added=after.credits - self.memory.before.credits,
+            credits_added=self.changes.credits_added(),
             seconds=time.monotonic() - begun,
             path=self.store.place,
             drifted=len(self.changes.drifted),

@@ -45,12 +45,15 @@ class Plan:
 
     sizes: tuple[int, ...] = (20_000, 100_000)
     growth: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    grown: tuple[int, ...] = (10, 100)  # times the largest size, copied in the warehouse alone
     repetitions: int = 3
     largest_waited: int = 20_000  # with latency, only ours is repeated from this size on
     tutorial_waited: int = 20_000  # and dlt's tutorial is left out above this one
 
 
-QUICK = Plan(sizes=(8_000,), growth=(2_000, 16_000), repetitions=2, largest_waited=8_000, tutorial_waited=0)
+QUICK = Plan(
+    sizes=(8_000,), growth=(2_000, 16_000), grown=(10,), repetitions=2, largest_waited=8_000, tutorial_waited=0
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Sample:
     wall: float
     cpu: float
     megabytes: float
+    written: float  # megabytes, to disk
     requests: int
     stale: int
 
@@ -77,7 +81,8 @@ class Results:
         self.samples.setdefault((what, jobs, latency, mix, peer), []).append(sample)
         say(
             f"{what}, {jobs:,} jobs, {latency * 1000:.0f} ms, {mix}, {peer}: {sample.wall:.2f} s, "
-            f"cpu {sample.cpu:.2f} s, {sample.megabytes:.0f} MB, {sample.requests} requests, {sample.stale} stale"
+            f"cpu {sample.cpu:.2f} s, {sample.megabytes:.0f} MB, {sample.written:.1f} MB written, "
+            f"{sample.requests} requests, {sample.stale} stale"
         )
 
 
@@ -162,7 +167,8 @@ def measure(peer: str, api: Api, folder: Path, compares: bool = True) -> Sample:
     requests = api.ask("counts")["requests"]
     stale = api.ask("compare", str(folder / file), table) if compares else 0
     in_megabytes = 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / in_megabytes, requests, stale)
+    cpu, memory, written = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / in_megabytes, usage.ru_oublock * 512 / 1e6
+    return Sample(wall, cpu, memory, written, requests, stale)
 
 
 class Account:
@@ -214,6 +220,19 @@ class Account:
             self.api.ask("add", STILL_OPEN, "recent")
             for peer in due(turns, i):
                 self.sync("250 new, 50 changed", peer)
+
+    def grown(self, times: int, repetitions: int) -> None:
+        """Nothing new, where the warehouse holds so many times what the API's list begins with."""
+        home = self.folder / "grown"
+        shutil.copytree(self.home(OURS), home)
+        command = [sys.executable, str(HERE / "grow.py"), str(home / PEERS[OURS][1]), str(times)]
+        subprocess.run(command, env=environment(self.folder), check=True)
+        self.api.ask("advance", ROUND_HOURS)
+        for repetition in range(repetitions + 1):  # the first one sees that all is settled
+            sample = measure(OURS, self.api, home, compares=False)
+            if repetition:
+                self.results.add("grown", times * self.jobs, self.latency, self.mix, OURS, sample)
+        shutil.rmtree(home)
 
     def sync_all(self, peers: Iterable[str]) -> None:
         for peer in peers:
@@ -281,6 +300,9 @@ def run(plan: Plan) -> Results:
                     waited = {peer: times if peer == OURS else 1 for peer in waited}
                 one.first_loads(LATENCIES[1], waited)
                 one.first_loads(LATENCIES[0], peers)
+                if mix == "equal" and jobs == max(plan.sizes):
+                    for factor in (1, *plan.grown):
+                        one.grown(factor, times)
                 if mix == "equal":
                     one.later_syncs(LATENCIES[0], peers)
                     one.later_syncs(LATENCIES[1], {OURS: times, SCRIPT: times})

@@ -18,7 +18,7 @@ __all__ = ["median", "page"]
 
 PACKAGES = ("dlt", "duckdb", "pyarrow", "pandas", "requests", "orjson")
 PEERS = ("ours", "script", "dlt tuned", "dlt tutorial")
-FIRST, IDLE, CHANGES = "first load", "no change", "250 new, 50 changed"
+FIRST, IDLE, CHANGES, GROWN = "first load", "no change", "250 new, 50 changed", "grown"
 FAST, SLOW = 0.0, 0.05
 MIXES = {"equal": "ten equal models", "one60": "one model of 60 %", "changed": "mix changed a while ago"}
 
@@ -45,6 +45,8 @@ def page(results: Results, plan: Plan, seconds: float) -> str:
         _samples(results, CHANGES, plan.sizes),
         "## Growth, ours alone",
         _growth(results, plan),
+        "## Nothing new, in a history that grows",
+        _grown(results, plan),
         "## Views, seconds to read every row",
         _views(results, plan),
     ]
@@ -129,6 +131,19 @@ def _growth(results: Results, plan: Plan) -> str:
     return _table(head, rows)
 
 
+def _grown(results: Results, plan: Plan) -> str:
+    """The same list at the API, ever more jobs in the warehouse."""
+    size = max(plan.sizes)
+    rows = []
+    for jobs in (size, *(times * size for times in plan.grown)):
+        samples = results.samples[GROWN, jobs, FAST, "equal", "ours"]
+        shown = [
+            _mid(samples, what) for what in (lambda one: one.cpu, lambda one: one.megabytes, lambda one: one.written)
+        ]
+        rows.append([f"{jobs:,}", _spread([sample.wall for sample in samples]), *(f"{value:,.2f}" for value in shown)])
+    return _table(["jobs", "wall s", "cpu s", "MB", "MB written"], rows)
+
+
 def _views(results: Results, plan: Plan) -> str:
     names = [name for name in results.stages[plan.growth[0]] if name not in ("publish", "report")]
     rows = [[name, *(f"{results.stages[jobs][name]:.3f}" for jobs in plan.growth)] for name in names]
@@ -151,6 +166,11 @@ def _targets(results: Results, plan: Plan) -> str:
 
     def idle(jobs: int) -> float:
         return _mid(samples(IDLE, jobs), _wall) - results.stages[jobs]["publish"]
+
+    most_grown = max(plan.grown) * large
+
+    def grown(jobs: int) -> float:
+        return _mid(samples(GROWN, jobs), _wall)
 
     def requests(sample: Sample) -> float:
         return sample.requests
@@ -185,6 +205,7 @@ def _targets(results: Results, plan: Plan) -> str:
         (f"first load of {huge:,}, MB", most(samples(FIRST, huge), memory), 1000),
         (f"no change on {huge:,} to one on {small:,}, publish aside", idle(huge) / idle(small), 1.5),
         (f"publish of {huge:,}, s", results.stages[huge]["publish"], 1),
+        (f"no change on {most_grown:,} to one on {large:,}", grown(most_grown) / grown(large), 2),
     ]
     return _table(
         [f"{large:,} jobs where nothing else is said", "measured", "at most", ""],

@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 from pipelines.stores import connect, store_for
 from pipelines.stores.postgres import Connection
 from pipelines.sync import sync
+from pipelines.tables import SCHEMA
 from pipelines.warehouse import Warehouse
 
 pytestmark = [pytest.mark.destinations, pytest.mark.parametrize("destination", ["postgres"], indirect=True)]
@@ -66,6 +67,26 @@ def test_an_error_names_the_database_and_no_file(api: Sandbox, here: Settings) -
     with connect(here) as connection, pytest.raises(ApiframeWarehouseError) as problem:
         Warehouse.over(connection).query("select 1 / 0")
     assert str(problem.value) == f"{place}: division by zero"
+
+
+def test_a_sync_finds_what_it_asks_for_by_indexes(api: Sandbox, here: Settings) -> None:
+    api.add(1, status="PROCESSING")
+    sync(here)
+    plans = []
+    with connect(here) as connection:
+        connection.execute("set enable_seqscan = off")  # of so few jobs it would read all
+
+        def explained(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+            if f"{SCHEMA}.jobs" in sql:
+                plans.extend(row[0] for row in connection.execute(f"explain {sql}", parameters).fetchall())
+            return connection.execute(sql, parameters).fetchall()
+
+        warehouse = Warehouse(explained)
+        assert warehouse.totals() == (1001, 1)
+        assert warehouse.unsettled("user", int(api.now.timestamp() * 1e6), 3600 * 1_000_000)
+        assert not warehouse.lately_delisted("user", 0, 3600 * 1_000_000)
+    assert len(plans) > 10
+    assert not [line for line in plans if "Seq Scan" in line]
 
 
 def test_check_without_a_warehouse_is_a_finding(
