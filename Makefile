@@ -90,13 +90,14 @@ test-destinations: .venv/.spark .venv/.readers .venv/.focus ## run the tests on 
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
 	@$(BIN)/pytest -n auto --dist worksteal -m destinations --ignore tests/recipes
 
-# Programs that read the published file or run the command, each in an environment of its own; what cannot be had is said.
-RECIPES := mcp-server-motherduck==1.1.0 dagster==1.13.29 harlequin==2.17.0 polars==2.1.0 duckdb-cli==1.5.6
+# Programs that read the published file or run the command, each in a folder of its own; what cannot be had is said.
+RECIPES := mcp-server-motherduck==1.1.0 dagster==1.13.29 harlequin==2.17.0 polars==2.1.0 duckdb-cli==1.5.6 \
+  sqlalchemy==2.1.9,alembic==1.20.1
 .venv/.recipes: .venv/.installed
 	@echo "installing $(RECIPES), each into .venv/recipes"
-	@echo $(RECIPES) | xargs -n 1 -P 2 sh -c 'place=.venv/recipes/$${0%%==*}; \
+	@echo $(RECIPES) | xargs -n 1 -P 2 sh -c 'place=.venv/recipes/$${0%%==*}; packages=$$(echo $$0 | tr , " "); \
 	  $(BIN)/python -m venv --without-pip --clear $$place && $(BIN)/python -m pip --python $$place/bin/python install --quiet \
-	    --disable-pip-version-check $$0 || { rm -rf $$place; echo "CANNOT BE INSTALLED HERE: $$0 is not tested"; }'
+	    --disable-pip-version-check $$packages || { rm -rf $$place; echo "CANNOT BE INSTALLED HERE: $$0 is not tested"; }'
 	@touch $@
 
 .PHONY: test-recipes
