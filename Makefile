@@ -47,7 +47,8 @@ notebooks: .venv/.installed ## open both notebooks as an app on this machine
 
 .PHONY: test
 test: .venv/.installed ## run the tests (WAREHOUSE_MODEL_SECONDS=600 looks longer for a counter-example)
-	@$(BIN)/pytest -n auto --dist worksteal -m 'not browser and not destinations' --ignore tests/destinations
+	@$(BIN)/pytest -n auto --dist worksteal -m 'not browser and not destinations and not recipes' \
+	  --ignore tests/destinations --ignore tests/recipes
 
 .PHONY: test-browser
 test-browser: .venv/.installed ## open report and notebooks in Chromium (installs Debian's chromium where it can)
@@ -55,7 +56,7 @@ test-browser: .venv/.installed ## open report and notebooks in Chromium (install
 	@if command -v npm >/dev/null; then \
 	  test -e .venv/axe/node_modules/axe-core || npm install --silent --no-save --prefix .venv/axe axe-core@4; \
 	else echo "NO NPM HERE: what axe says of report and notebooks is not tested"; fi
-	@$(BIN)/pytest -m browser --ignore tests/destinations -rs
+	@$(BIN)/pytest -m browser --ignore tests/destinations --ignore tests/recipes -rs
 
 .venv/.spark: .venv/.installed
 	@echo "installing pyspark into .venv (450 MB, once)"
@@ -87,7 +88,21 @@ test-destinations: .venv/.spark .venv/.readers .venv/.focus ## run the tests on 
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
 	@command -v java >/dev/null || { echo "installing default-jre-headless"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends default-jre-headless; }
-	@$(BIN)/pytest -n auto --dist worksteal -m destinations
+	@$(BIN)/pytest -n auto --dist worksteal -m destinations --ignore tests/recipes
+
+# Programs that read the published file or run the command, each in a folder of its own; what cannot be had is said.
+RECIPES := mcp-server-motherduck==1.1.0 dagster==1.13.29 harlequin==2.17.0 polars==2.1.0 duckdb-cli==1.5.6 \
+  sqlalchemy==2.1.9,alembic==1.20.1
+.venv/.recipes: .venv/.installed
+	@echo "installing $(RECIPES), each into .venv/recipes"
+	@echo $(RECIPES) | xargs -n 1 -P 2 sh -c 'place=.venv/recipes/$${0%%==*}; packages=$$(echo $$0 | tr , " "); \
+	  $(BIN)/python -m venv --without-pip --clear $$place && $(BIN)/python -m pip --python $$place/bin/python install --quiet \
+	    --disable-pip-version-check $$packages || { rm -rf $$place; echo "CANNOT BE INSTALLED HERE: $$0 is not tested"; }'
+	@touch $@
+
+.PHONY: test-recipes
+test-recipes: .venv/.recipes ## run README's recipes: DuckDB's CLI, polars, Harlequin, an MCP server, Dagster, other destinations of dlt
+	@$(BIN)/pytest -n auto --dist worksteal -m recipes tests/recipes -rs
 
 .PHONY: lint
 lint: .venv/.installed ## check style and types

@@ -31,11 +31,15 @@ def shipped(name: str) -> Path:
 def begin(folder: Path) -> dict[Path, bool]:
     """Write a commented `.dlt` into `folder`; a file that is there stays as it is. Returns whether each one is new.
 
-    Raises ApiframeWarehouseError where one cannot be written.
+    All are for their owner only: keys get into such files. Raises ConfigurationError where `.dlt` is no folder, and
+    ApiframeWarehouseError where a file cannot be written.
     """
+    place = folder / ".dlt"
+    if os.path.lexists(place) and not place.is_dir():
+        raise ConfigurationError(f"{place} is no folder: settings go into a folder of this name, so move it away first")
     new: dict[Path, bool] = {}
     for name in BEGINNING:
-        path = folder / ".dlt" / name
+        path = place / name
         new[path] = not os.path.lexists(path)
         if new[path]:
             files.replace(path, partial(shutil.copyfile, shipped(".dlt") / name))

@@ -582,3 +582,16 @@ def test_query_loses_nothing_of_a_value(run: Run) -> None:
 def test_query_is_read_only_and_words_errors_in_one_line(run: Run, sql: str) -> None:
     one_line(run("query", sql), 2)
     assert run("query", "select count(*) from apiframe.jobs").stdout.endswith("\n130\n")
+
+
+@pytest.mark.parametrize("leads_nowhere", [False, True])
+def test_init_says_what_stands_in_the_place_of_its_folder(run: Run, isolated: Path, leads_nowhere: bool) -> None:
+    place = isolated / ".dlt"
+    if leads_nowhere:
+        place.symlink_to(isolated / "gone")
+    else:
+        place.write_text("a file")
+    done = run("init")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"{place} is no folder" in done.stderr
+    assert list(isolated.iterdir()) == [place]

@@ -1,24 +1,15 @@
 """What README shows in Python does what it says, as it is printed there."""
 
-import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from readme import shown
 from reports.tables import account, base_tables, insert
 
 from pipelines.reports import create_views
-
-README = Path(__file__).parent.parent / "README.md"
-
-
-def shown(after: str) -> str:
-    """The lines of Python that README shows behind these words."""
-    found = re.search(rf"{re.escape(after)}.*?```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found
-    return found[1]
 
 
 def test_pandas_gets_days_that_it_can_count_with_and_credits_to_the_last_digit(isolated: Path) -> None:

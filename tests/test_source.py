@@ -330,10 +330,14 @@ def test_plain_files_that_are_to_be_added_to_are_what_was_asked_for(into_a_folde
     assert list((isolated / "lake").glob("raw/jobs/*.parquet"))
 
 
-def test_a_strategy_that_keeps_an_id_twice_where_pages_overlap_is_refused(into_a_folder: Any, api: Sandbox) -> None:
-    """Delta tables know upsert alone: 350 jobs were 400 rows."""
+@pytest.mark.parametrize("strategy", ["delete-insert", "upsert"])
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_a_strategy_that_keeps_an_id_twice_where_pages_overlap_is_refused(
+    into_a_folder: Any, api: Sandbox, kind: Any, strategy: Any
+) -> None:
+    """Tables of these formats know upsert alone, of dlt's: 350 jobs were 400 rows."""
     source = apiframe_source()
-    source.jobs.apply_hints(table_format="delta", write_disposition={"disposition": "merge", "strategy": "upsert"})
+    source.jobs.apply_hints(table_format=kind, write_disposition={"disposition": "merge", "strategy": strategy})
     with pytest.raises(PipelineStepFailed, match="delete-insert"):
         into_a_folder.run(source)
     assert not api.requests

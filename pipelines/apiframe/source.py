@@ -68,26 +68,36 @@ def source_of(
     def tables() -> Iterator[pa.Table]:
         import dlt
 
-        _require_merge(dlt.current.resource().compute_table_schema())
+        _fit(dlt.current.resource())
         with contextlib.closing(connect()) as client:
             yield from _tables(client, chosen, dlt.current.resource_state("jobs").setdefault("scopes", {}), on_page)
 
     return jobs_source(tables)
 
 
-def _require_merge(table: Any) -> None:
+def _fit(resource: Any) -> None:
+    """Make the resource fit the destination that it is extracted for, or refuse that."""
+    from dlt.common.configuration.container import Container
+    from dlt.common.destination import DestinationCapabilitiesContext
+
+    container = Container()
+    if DestinationCapabilitiesContext not in container:
+        return  # extracted without a destination
+    able = container[DestinationCapabilitiesContext]
+    _require_merge(able, resource.compute_table_schema())
+    if able.dialect_capabilities is not None:
+        # By way of SQLAlchemy dlt writes what is JSON already as JSON once more: "{\"images\": ...}" as one string.
+        resource.apply_hints(columns={each.name: {"data_type": "text"} for each in JOBS.columns if each.type == "JSON"})
+
+
+def _require_merge(able: Any, table: Any) -> None:
     """Refuse what would hold a job once for each time that it was read, or changed.
 
     Where the destination, or the table's format, cannot merge, dlt adds without a word. Of its strategies only
     delete-insert takes an id that comes twice in one load, as it does where pages overlap.
     """
-    from dlt.common.configuration.container import Container
-    from dlt.common.destination import DestinationCapabilitiesContext
-
-    container = Container()
-    if DestinationCapabilitiesContext not in container or table["write_disposition"] != "merge":
-        return  # extracted without a destination, or another disposition was asked for
-    able = container[DestinationCapabilitiesContext]
+    if table["write_disposition"] != "merge":
+        return  # another one was asked for
     strategies = able.supported_merge_strategies or []
     if able.merge_strategies_selector is not None:
         strategies = able.merge_strategies_selector(strategies, table_schema=table)
