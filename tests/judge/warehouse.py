@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from worlds import Series
@@ -75,6 +76,22 @@ def expected(series: Sequence[Series], worth: Impact = ALL) -> list[pd.DataFrame
     return answers
 
 
-def as_array(answers: Iterable[pd.DataFrame], column: str) -> list[np.ndarray]:
+def episodes(series: Sequence[Series], worth: Impact = WORTH_SAYING) -> pd.DataFrame:
+    """Return what `reports.unusual` says of an account."""
+    with account(series, worth) as connection:
+        return connection.execute("select * from reports.unusual order by first_day").to_arrow_table().to_pandas()
+
+
+def day_of(series: Series, place: int) -> date:
+    """Return the day on which a day of a series lies here."""
+    return LAST - timedelta(days=len(series.jobs) - 1 - place)
+
+
+def as_array(answers: Iterable[pd.DataFrame], column: str) -> list[npt.NDArray[np.float64]]:
     """Return a column of each answer as floats; what is not told is nan."""
     return [answer[column].to_numpy(dtype=float, na_value=np.nan) for answer in answers]
+
+
+def as_flags(answers: Iterable[pd.DataFrame], column: str) -> list[npt.NDArray[np.bool_]]:
+    """Return a column of each answer as flags; what is not told is false."""
+    return [answer[column].to_numpy(dtype=bool, na_value=False) for answer in answers]
