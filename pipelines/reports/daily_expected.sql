@@ -1,17 +1,19 @@
 -- One row per day and model: each day from a model's first job to 28 days behind its last, those without a job included.
 -- Question: what was expected of a day, and was it unusual?
--- Expected is the median of the means of the last three weeks, so that one odd week does not count and a step is the new normal
--- after two. It is multiplied by the share that this weekday has of the seven days around it (the mean of the last eight, without
--- the highest and the lowest), where that came nearer over the last six weeks: the root of its error by a fortieth or more.
--- Errors are differences of cube roots of what was spent in jobs' worth (and 0.3), which vary alike on small and large days
--- (E. Wilson, M. Hilferty: The distribution of chi-square, PNAS 17, 1931); their scale is the squared mean of their roots over the
--- last six weeks, over 0.676 as for a normal distribution, at least 0.05 and what one job more would make. Few days that were
--- unusual hardly move it. A day is beyond its alarm range at 2.2 times that scale above or 2.8 below: one in 60 above where
--- nothing happens. low to high is 1.19 times the scale: 80 %. These figures were found on tests/judge's half to tune on.
+-- Expected is the median of the means of the last three weeks: one odd week does not count, and a step is the new normal after two.
+-- It is multiplied by what this weekday had of the seven days around it (the mean of the last eight, without the highest and the
+-- lowest), where that came nearer over the last eight weeks. How far a day is off is told in cube roots of what was spent in jobs'
+-- worth (plus 0.3), which vary alike on small and large days (E. Wilson, M. Hilferty: The distribution of chi-square, PNAS 17,
+-- 1931). The usual error is that of the last eight weeks, each day against what was expected or against the last week alone,
+-- whichever was nearer: a step is no error for long. It is the square of the mean of the roots, which a few odd days hardly move,
+-- over 0.676, as for a normal distribution; at least 0.05, and at least what one job more would make.
+-- low to high is 1.38 times the usual error to either side, which holds 80 % of the days. A day is beyond its alarm range at 2.4
+-- times above, one in 60 where nothing happens, and 3.2 below, one in 150: less is seldom a trouble. tests/judge/RESULTS.md shows
+-- what comes of these figures, which were found there on half of the accounts.
 -- The day that still runs is held against what of it was usually spent by that hour, with the errors of the same hours.
--- Failures are unusual where the chance of so many is below 1 in 200, were the rate the upper end of that of the 28 days before:
--- by the bound of W. Hoeffding (Probability inequalities for sums of bounded random variables, JASA 58, 1963, theorem 1), which
--- holds for few jobs too.
+-- Failures are unusual where the chance of so many is below 1 in 30, were the rate the upper end of that of the 28 days before, by
+-- the bound of W. Hoeffding (Probability inequalities for sums of bounded random variables, JASA 58, 1963, theorem 1): it holds
+-- for few jobs too, where the chance is mostly a tenth of it.
 -- Either has to be worth saying: at least checks.min_impact. Three years at most are looked at, up to the last good sync.
 -- Needs: apiframe.sync_runs, reports.daily_spend, reports.daily_reliability, reports.jobs, reports.prices, reports.prices_paid
 -- Columns:
@@ -151,9 +153,11 @@ weeks as (
         sum(ended) over (partition by model order by day rows between 28 preceding and 1 preceding) as ended_before,
         sum(failed) over (partition by model order by day rows between 28 preceding and 1 preceding) as failed_before,
         max(new_price_on) over (partition by model order by day rows between 13 preceding and current row) as new_price,
-        sum(case when day < today and day >= today - interval '28 days' then by_the_hour end) over (partition by model)
-        / nullif(
-            sum(case when day < today and day >= today - interval '28 days' then credits end) over (partition by model),
+        coalesce(
+            sum(case when day < today and day >= today - interval '28 days' then by_the_hour end) over (partition by model)
+            / nullif(sum(
+                case when day < today and day >= today - interval '28 days' then credits end
+            ) over (partition by model), 0),
             0
         ) as part_by_the_hour
     from daily
@@ -182,24 +186,26 @@ guesses as (
 errors as (
     select
         *,
-        avg(sqrt(abs(root - cbrt(level / per_job + 0.3)))) over six_weeks as off_by_level,
-        avg(sqrt(abs(root - cbrt(by_weekday / per_job + 0.3)))) over six_weeks as off_by_weekday
+        avg(sqrt(abs(root - cbrt(level / per_job + 0.3)))) over eight_weeks as off_by_level,
+        avg(sqrt(abs(root - cbrt(by_weekday / per_job + 0.3)))) over eight_weeks as off_by_weekday
     from guesses
-    window six_weeks as (partition by model order by day rows between 42 preceding and 1 preceding)
+    window eight_weeks as (partition by model order by day rows between 56 preceding and 1 preceding)
 ),
 
 chosen as (
     select
         *,
-        case when off_by_weekday < 0.975 * off_by_level then by_weekday else level end as whole_day
+        case when off_by_weekday < 0.975 * off_by_level then shares / (weekdays - 2) else 1 end as weekday_share
     from errors
 ),
 
-measured as (
+roots as (
     select
         *,
-        cbrt(whole_day / per_job + 0.3) as whole_root,
-        cbrt(whole_day * coalesce(part_by_the_hour, 0) / per_job + 0.3) as part_root,
+        cbrt(level * weekday_share / per_job + 0.3) as whole_root,
+        cbrt(week_1 * weekday_share / per_job + 0.3) as lately_root,
+        cbrt(level * weekday_share * part_by_the_hour / per_job + 0.3) as part_root,
+        cbrt(week_1 * weekday_share * part_by_the_hour / per_job + 0.3) as part_lately_root,
         cbrt(by_the_hour / per_job + 0.3) as root_by_the_hour
     from chosen
 ),
@@ -210,12 +216,17 @@ scales as (
         case when is_running then part_root else whole_root end as expected_root,
         case
             when is_running
-                then avg(case when day >= today - interval '28 days' then sqrt(abs(root_by_the_hour - part_root)) end)
-                    over six_weeks
-            else avg(sqrt(abs(root - whole_root))) over six_weeks
+                then avg(
+                    case
+                        when day >= today - interval '28 days' then sqrt(least(
+                            abs(root_by_the_hour - part_root), abs(root_by_the_hour - part_lately_root)
+                        ))
+                    end
+                ) over eight_weeks
+            else avg(sqrt(least(abs(root - whole_root), abs(root - lately_root)))) over eight_weeks
         end as off
-    from measured
-    window six_weeks as (partition by model order by day rows between 42 preceding and 1 preceding)
+    from roots
+    window eight_weeks as (partition by model order by day rows between 56 preceding and 1 preceding)
 ),
 
 expectations as (
@@ -230,7 +241,7 @@ expectations as (
         case when place > 42 then greatest(
             0.05, off * off / 0.676, cbrt(power(expected_root, 3) + 1) - expected_root
         ) end as scale,
-        sum(case when came_later and place <= 14 then 0 else coalesce(whole_day, week_1) end)
+        sum(case when came_later and place <= 14 then 0 else coalesce(level * weekday_share, week_1) end)
             over (partition by day) as of_all_models,
         {double(failed_before)} / nullif(ended_before, 0) * ended as failed_expected,
         {wilson_high(failed_before, (ended_before - failed_before))} * ended as failed_at_most
@@ -255,8 +266,8 @@ judged as (
 said as (
     select
         *,
-        (is_new or deviation > 2.2 or deviation < -2.8) and {worth_saying(impact, of_all_models)} as is_unusual,
-        failures_against_chance > ln(200e0) and {worth_saying(failed_impact, of_all_models)} as is_failing
+        (is_new or deviation > 2.4 or deviation < -3.2) and {worth_saying(impact, of_all_models)} as is_unusual,
+        failures_against_chance > ln(30e0) and {worth_saying(failed_impact, of_all_models)} as is_failing
     from judged
 )
 
@@ -268,10 +279,10 @@ select
     said.actual,
     cast(said.expected as decimal(28, 4)) as expected,
     cast(said.per_job * (
-        power(case when said.expected_root - 1.19 * said.scale < cbrt(0.3e0) then cbrt(0.3e0)
-            else said.expected_root - 1.19 * said.scale end, 3) - 0.3
+        power(case when said.expected_root - 1.38 * said.scale < cbrt(0.3e0) then cbrt(0.3e0)
+            else said.expected_root - 1.38 * said.scale end, 3) - 0.3
     ) as decimal(28, 4)) as low,
-    cast(said.per_job * (power(said.expected_root + 1.19 * said.scale, 3) - 0.3) as decimal(28, 4)) as high,
+    cast(said.per_job * (power(said.expected_root + 1.38 * said.scale, 3) - 0.3) as decimal(28, 4)) as high,
     said.deviation,
     cast(said.impact as decimal(28, 4)) as impact,
     said.impact / nullif(said.of_all_models, 0) as share_of_day,

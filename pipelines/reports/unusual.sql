@@ -44,7 +44,7 @@ begun as (
 episodes as (
     select
         *,
-        sum(begins) over (partition by kind order by day rows unbounded preceding) as episode
+        sum(begins) over (partition by kind order by day) as episode
     from begun
 ),
 

@@ -40,7 +40,7 @@ def with_statsforecast(
     wanted = [("", 0.0), *(("spike", size) for size in SIZES)]
     places = some(made["", 0.0].series, plan.of_statsforecast)
     fewer = {key: part(made[key], places) for key in wanted}
-    for key, case in fewer.items():
+    for case in fewer.values():
         for name in MODELS:
             case.scores[name] = of_statsforecast(name, case.series, python)
     return fewer

@@ -199,5 +199,5 @@ def _doubled(usual: Case, case: Case, places: Sequence[int]) -> tuple[float, flo
     for each in case.found[largest]:
         day = day_of(case.series[largest], each.place)
         of_day = above[(above["first_day"] <= day) & (above["last_day"] >= day)]
-        named += [model == str(places.index(largest)) for model in of_day["model"]]
+        named += [model == str(places.index(largest)) for model in of_day["model"]]  # one at most
     return len(named) / max(len(case.found[largest]), 1), float(np.mean(named)) if named else np.nan

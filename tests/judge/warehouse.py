@@ -66,7 +66,7 @@ def _rows(series: Iterable[Series]) -> pd.DataFrame:
 def expected(series: Sequence[Series], worth: Impact = ALL) -> list[pd.DataFrame]:
     """Return what the view says of each day of each series, from its first on; where it has no row, there is none."""
     with account(series, worth) as connection:
-        found = connection.execute("select * from reports.daily_expected where not is_running").to_arrow_table()
+        found = connection.sql("select * from reports.daily_expected where not is_running").to_arrow_table()
     frame = found.to_pandas()
     by_model = dict(iter(frame.groupby("model")))
     answers = []
@@ -79,7 +79,7 @@ def expected(series: Sequence[Series], worth: Impact = ALL) -> list[pd.DataFrame
 def episodes(series: Sequence[Series], worth: Impact = WORTH_SAYING) -> pd.DataFrame:
     """Return what `reports.unusual` says of an account."""
     with account(series, worth) as connection:
-        return connection.execute("select * from reports.unusual order by first_day").to_arrow_table().to_pandas()
+        return connection.sql("select * from reports.unusual order by first_day").to_arrow_table().to_pandas()
 
 
 def day_of(series: Series, place: int) -> date:
