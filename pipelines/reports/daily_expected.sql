@@ -8,8 +8,9 @@
 -- whichever was nearer: a step is no error for long. It is the square of the mean of the roots, which a few odd days hardly move,
 -- over 0.676, as for a normal distribution; at least 0.05, and at least what one job more would make.
 -- low to high is 1.38 times the usual error to either side, which holds 80 % of the days. A day is beyond its alarm range at 2.4
--- times above, one in 60 where nothing happens, and 3.2 below, one in 150: less is seldom a trouble. tests/judge/RESULTS.md shows
--- what comes of these figures, which were found there on half of the accounts.
+-- times above what was expected, one in 60 where nothing happens, or 2.8 times below the lowest of the three weeks, one in 150:
+-- less is seldom a trouble, and no day is less for others that were more. tests/judge/RESULTS.md shows what comes of these
+-- figures, which were found there on half of the accounts.
 -- The day that still runs is held against what of it was usually spent by that hour, with the errors of the same hours.
 -- Failures are unusual where the chance of so many is below 1 in 30, were the rate the upper end of that of the 28 days before, by
 -- the bound of W. Hoeffding (Probability inequalities for sums of bounded random variables, JASA 58, 1963, theorem 1): it holds
@@ -206,7 +207,11 @@ roots as (
         cbrt(week_1 * weekday_share / per_job + 0.3) as lately_root,
         cbrt(level * weekday_share * part_by_the_hour / per_job + 0.3) as part_root,
         cbrt(week_1 * weekday_share * part_by_the_hour / per_job + 0.3) as part_lately_root,
-        cbrt(by_the_hour / per_job + 0.3) as root_by_the_hour
+        cbrt(by_the_hour / per_job + 0.3) as root_by_the_hour,
+        cbrt(
+            least(week_1, week_2, week_3) * weekday_share * case when is_running then part_by_the_hour else 1 end
+            / per_job + 0.3
+        ) as lowest_root
     from chosen
 ),
 
@@ -236,7 +241,7 @@ expectations as (
         came_later and place <= 14 as is_new,
         case
             when came_later and place <= 14 then 0
-            when place > 42 then per_job * (power(expected_root, 3) - 0.3)
+            when place > 42 then level * weekday_share * case when is_running then part_by_the_hour else 1 end
         end as expected,
         case when place > 42 then greatest(
             0.05, off * off / 0.676, cbrt(power(expected_root, 3) + 1) - expected_root
@@ -266,7 +271,7 @@ judged as (
 said as (
     select
         *,
-        (is_new or deviation > 2.4 or deviation < -3.2) and {worth_saying(impact, of_all_models)} as is_unusual,
+        (is_new or deviation > 2.4 or root < lowest_root - 2.8 * scale) and {worth_saying(impact, of_all_models)} as is_unusual,
         failures_against_chance > ln(30e0) and {worth_saying(failed_impact, of_all_models)} as is_failing
     from judged
 )

@@ -70,8 +70,9 @@ def cases(series: list[Series]) -> dict[tuple[str, float], Case]:
         for size in sizes:
             changed = [planted(each, kind, size, PLANTED_BY) for each in series]
             made[kind, size] = Case([each for each, _ in changed], [found for _, found in changed])
+    answers = iter(expected([each for case in made.values() for each in case.series]))
     for case in made.values():
-        case.answers = expected(case.series)
+        case.answers = [next(answers) for _ in case.series]
         case.scores = {name: [rule(each) for each in case.series] for name, rule in SIMPLE.items()}
     return made
 
@@ -85,7 +86,7 @@ def threshold(scores: Iterable[Scores], series: Iterable[Series]) -> float:
 def false_alarms(flags: Sequence[Flags], series: Sequence[Series], kind: str = "") -> float:
     """Return the alarms in 60 judged days of series in which nothing is planted (of a kind)."""
     usual = [flag[each.judged] for flag, each in zip(flags, series, strict=True) if kind in ("", each.kind)]
-    return DAYS * float(np.concatenate(usual).mean())
+    return DAYS * float(np.concatenate(usual).mean()) if usual else np.nan
 
 
 def caught(flags: Sequence[Flags], case: Case, kind: str = "") -> float:
