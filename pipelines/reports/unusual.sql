@@ -8,7 +8,8 @@
 --   kind: above or below what was expected, or failures
 --   reason: above, below, new model, no longer used, new price or failures: what is said of the model on its worst day
 --   model: the model that explains most of it; null where the API names none
---   models: how many models were unusual so
+--   days: on how many of these days that model was unusual so
+--   models: how many models were
 --   actual: what that model spent on its unusual days, in credits; its failed jobs where kind is failures
 --   expected: what was expected of it on these days
 --   impact: credits above what was expected of all of these models, below it where negative; of failures, what the jobs beyond the expected would have cost
@@ -69,6 +70,7 @@ select
     kind,
     max(case when row_rank = 1 then reason end) as reason,
     max(case when model_rank = 1 then model end) as model,
+    count(distinct case when model_rank = 1 then day end) as days,
     max(model_rank) as models,
     sum(case when model_rank = 1 then actual end) as actual,
     cast(sum(case when model_rank = 1 then expected end) as decimal(28, 4)) as expected,
