@@ -98,7 +98,7 @@ class Unusual(Section):
             Column("What", [REASONS[episode.reason] for episode in found]),
             Column("Seen", seen),
             Column("Expected", wanted),
-            Column("Credits", [episode.impact for episode in found], lambda impact: exact(impact, "+", 0)),
+            Column("Credits", [episode.impact for episode in found], lambda impact: exact(impact, "+", 2)),
         ]
         if any(episode.cost_impact is not None for episode in found):
             columns.append(Column("Cost", [money(each.cost_impact, each.currency) for each in found], str))
