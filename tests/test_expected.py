@@ -10,7 +10,8 @@ import duckdb
 import pytest
 from reports.tables import base_tables, insert
 
-from pipelines.reports import definitions, make_views
+from pipelines import settings
+from pipelines.reports import configured, definitions, make_views
 from pipelines.settings import Impact
 
 Spend = Callable[..., None]
@@ -154,6 +155,13 @@ def test_only_what_is_worth_it_is_said(spend: Spend, told: Told, worth: str, is_
     spend(1, 1, jobs=48, cost=2.5, model="small")
     found = told("deviation > 2.4, impact, is_unusual", f"model = 'small' and day = date '{day(1)}'", worth)
     assert found == [(True, 60, is_said)]
+
+
+def test_a_changed_impact_takes_effect_at_the_next_sync(isolated: Path) -> None:
+    views = [configured(settings.load({}, min_impact=impact)) for impact in (None, "5%", "7%", "500")]
+    kept, _, *others = [found.comments for found in views]
+    assert kept == views[1].comments
+    assert all(kept != found for found in others), "views whose comments differ are made again"
 
 
 def test_failures_count_by_their_numbers(spend: Spend, told: Told) -> None:
