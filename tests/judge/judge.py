@@ -11,39 +11,33 @@ import pickle
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import results
-from measures import MODELS, SIZES, Case, Plan, Scores, accounts, cases, part, some
-from worlds import Series
+from measures import MODELS, Case, Cases, Plan, accounts, cases, mixed, part, some
 
-Cases = Mapping[tuple[str, float], Case]
 HERE = Path(__file__).resolve().parent
 
 
-def of_statsforecast(name: str, series: Sequence[Series], python: Path) -> list[Scores]:
-    """Return the scores of a model of statsforecast, from the Python in which it is installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, target = Path(folder) / "given", Path(folder) / "scores"
-        given.write_bytes(pickle.dumps([asdict(each) for each in series]))
-        subprocess.run([python, HERE / "rules.py", name, given, target], check=True)
-        scores: list[Scores] = pickle.loads(target.read_bytes())
-    return scores
-
-
-def with_statsforecast(
-    made: Mapping[tuple[str, float], Case], plan: Plan, python: Path
-) -> dict[tuple[str, float], Case]:
-    """Return a part of the series with the scores of statsforecast beside the others."""
-    wanted = [("", 0.0), *(("spike", size) for size in SIZES)]
+def with_statsforecast(made: Cases, plan: Plan, python: Path) -> tuple[Case, Case]:
+    """Return some of the series, as they are and with spikes of all sizes, and what statsforecast says of them too."""
     places = some(made["", 0.0].series, plan.of_statsforecast)
-    fewer = {key: part(made[key], places) for key in wanted}
-    for case in fewer.values():
-        for name in MODELS:
-            case.scores[name] = of_statsforecast(name, case.series, python)
-    return fewer
+    chosen = part(made["", 0.0], places), mixed(made, places)
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        for number, case in enumerate(chosen):
+            given = Path(folder) / f"{number}"
+            given.write_bytes(pickle.dumps([asdict(each) for each in case.series]))
+            for name in MODELS:
+                target = given.with_suffix(f".{name}")
+                process = subprocess.Popen([python, HERE / "rules.py", name, given, target])
+                running.append((process, case, name, target))
+        for process, case, name, target in running:
+            if process.wait():
+                raise RuntimeError(f"{name} of statsforecast failed")
+            case.scores[name] = pickle.loads(target.read_bytes())
+    return chosen
 
 
 def main() -> None:

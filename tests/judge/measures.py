@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ Scores = npt.NDArray[np.float64]
 class Plan:
     """How much is judged: accounts of each kind in each half, and series of an account for statsforecast."""
 
-    accounts: int = 6
+    accounts: int = 4
     of_statsforecast: int = 2
 
 
@@ -52,6 +52,9 @@ class Case:
             each & (side * impact > 0)
             for each, impact in zip(as_flags(self.answers, "is_unusual"), impacts, strict=True)
         ]
+
+
+Cases = Mapping[tuple[str, float], Case]
 
 
 def accounts(half: int, plan: Plan) -> list[Series]:
@@ -89,13 +92,14 @@ def false_alarms(flags: Sequence[Flags], series: Sequence[Series], kind: str = "
     return DAYS * float(np.concatenate(usual).mean()) if usual else np.nan
 
 
-def caught(flags: Sequence[Flags], case: Case, kind: str = "") -> float:
-    """Return which share of what was planted raised an alarm on its first day."""
+def caught(flags: Sequence[Flags], case: Case, kind: str = "", size: float | None = None) -> float:
+    """Return which share of what was planted (of a size, in series of a kind) raised an alarm on its first day."""
     hits = [
         bool(flag[each.place])
         for flag, series, found in zip(flags, case.series, case.found, strict=True)
         if kind in ("", series.kind)
         for each in found
+        if size in (None, each.size)
     ]
     return float(np.mean(hits)) if hits else np.nan
 
@@ -156,20 +160,41 @@ def part(case: Case, places: Sequence[int]) -> Case:
     )
 
 
-def recalls(made: Mapping[tuple[str, float], Case], names: Iterable[str]) -> dict[str, tuple[float, list[float]]]:
+def recalls(usual: Case, of_size: Mapping[float, Case], names: Iterable[str]) -> dict[str, tuple[float, list[float]]]:
     """Return false alarms in 60 series-days, and recall at each size of spike, of each rule and of ours."""
-    usual = made["", 0.0]
     found = {}
     for name in names:
         least = threshold(usual.scores[name], usual.series)
-        told = [caught(above(made["spike", size].scores[name], least), made["spike", size]) for size in SIZES]
+        told = [caught(above(case.scores[name], least), case, size=size) for size, case in of_size.items()]
         found[name] = (false_alarms(above(usual.scores[name], least), usual.series), told)
-    told = [caught(made["spike", size].flags(), made["spike", size]) for size in SIZES]
+    told = [caught(case.flags(), case, size=size) for size, case in of_size.items()]
     found[OURS] = (false_alarms(usual.flags(), usual.series), told)
     return found
 
 
-def by_accounts(made: Mapping[tuple[str, float], Case]) -> dict[str, list[float]]:
+def spikes(made: Cases) -> dict[float, Case]:
+    """Return the cases in which spikes are planted, by their size."""
+    return {size: made["spike", size] for size in SIZES}
+
+
+def mixed(made: Cases, places: Sequence[int]) -> Case:
+    """Return some of the series with spikes of all sizes in turn: statsforecast is too slow to have each of its own."""
+    series, found = [], []
+    for place in places:
+        usual = made["", 0.0].series[place]
+        jobs, costs, chosen = usual.jobs.copy(), usual.credits.copy(), []
+        for number, each in enumerate(made["spike", SIZES[0]].found[place]):
+            size = SIZES[number % len(SIZES)]
+            changed = made["spike", size].series[place]
+            jobs[each.place], costs[each.place] = changed.jobs[each.place], changed.credits[each.place]
+            chosen.append(each._replace(size=size))
+        series.append(replace(usual, jobs=jobs, credits=costs))
+        found.append(chosen)
+    scores = {name: [rule(each) for each in series] for name, rule in SIMPLE.items()}
+    return Case(series, found, expected(series), scores)
+
+
+def by_accounts(made: Cases) -> dict[str, list[float]]:
     """Return of each kind of account what is worth saying to its owner.
 
     Alarms in 60 series-days and days with any in 60 days, where nothing is planted; which share of doubled days is

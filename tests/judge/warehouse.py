@@ -66,7 +66,14 @@ def _rows(series: Iterable[Series]) -> pd.DataFrame:
 def expected(series: Sequence[Series], worth: Impact = ALL) -> list[pd.DataFrame]:
     """Return what the view says of each day of each series, from its first on; where it has no row, there is none."""
     with account(series, worth) as connection:
-        found = connection.sql("select * from reports.daily_expected where not is_running").to_arrow_table()
+        found = connection.sql(
+            """
+            select
+                day, model, is_unusual, is_failing,
+                cast(low as double) as low, cast(high as double) as high, cast(impact as double) as impact
+            from reports.daily_expected where not is_running
+            """
+        ).to_arrow_table()
     frame = found.to_pandas()
     by_model = dict(iter(frame.groupby("model")))
     answers = []
