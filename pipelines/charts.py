@@ -119,6 +119,40 @@ def stacked(
     return _fit(chart, width, 300)
 
 
+def expected(frame: pd.DataFrame, title: str, width: Width) -> Chart:
+    """A bar of `credits` a day before the range from `low` to `high` in which it was expected.
+
+    A day that `is_unusual` has a colour of its own; one that `is_running` is pale.
+    """
+    data = _with_ends(frame, "day")
+    states = {"as expected": BLUE, "unusual": RED}
+    data["state"] = [list(states)[is_unusual] for is_unusual in data["is_unusual"]]
+    data["none"] = 0
+    day = [pd.Timestamp(start) for start in data["start"]]
+    data["left"] = [f"{(each + pd.Timedelta(hours=5)).isoformat()}Z" for each in day]
+    data["right"] = [f"{(each + pd.Timedelta(hours=17)).isoformat()}Z" for each in day]
+    tips = [_start("day"), *_tips([Tip("credits", "credits", ",.0f"), Tip("expected", "expected", ",.0f")])]
+    tips += _tips([Tip("low", "from", ",.0f"), Tip("high", "to", ",.0f"), Tip("state", "state")])
+    base = alt.Chart(data).encode(tooltip=tips)
+    ranges = base.mark_bar(color=GREY, opacity=0.35).encode(
+        x=_time_axis("day", width, data, "start"), x2="end:T", y=alt.Y("low:Q", title=title), y2="high:Q"
+    )
+    bars = base.mark_bar().encode(
+        x=_time_axis("day", width, data, "left"),
+        x2="right:T",
+        y=alt.Y("credits:Q", title=title, axis=alt.Axis(format=",~r")),
+        y2="none:Q",
+        color=alt.Color(
+            "state:N",
+            title=None,
+            scale=alt.Scale(domain=list(states), range=list(states.values())),
+            legend=_legend(width),
+        ),
+        fillOpacity=alt.condition(alt.datum.is_running == 1, alt.value(0.4), alt.value(1)),
+    )
+    return _fit(ranges + bars, width, 240)
+
+
 def over_time(
     frame: pd.DataFrame, unit: str, span: Span, title: str, colour: str, tips: Iterable[Tip], width: Width
 ) -> Chart:

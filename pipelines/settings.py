@@ -37,7 +37,15 @@ class Budget(NamedTuple):
     currency: str | None
 
 
+class Impact(NamedTuple):
+    """From which size on something is worth saying: credits, or a share (0 to 1) of the account's expected day."""
+
+    amount: Decimal
+    is_share: bool
+
+
 NO_BUDGET = Budget(Decimal(0), None)
+WORTH_SAYING = Impact(Decimal("0.05"), is_share=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Settings:
     min_credits: Decimal
     min_days: int
     monthly_budget: Budget
+    min_impact: Impact
     refunds_due_after: timedelta
     max_residual: Decimal
     max_turnaround_growth: float
@@ -231,6 +240,14 @@ def _budget(value: object) -> Budget:
     return Budget(amount, found[2])
 
 
+def _impact(value: object) -> Impact:
+    found = re.fullmatch(r"(\d[\d_]{0,20}(?:\.\d{1,4})?)\s*(%?)", str(value).strip())
+    amount = Decimal(found[1].replace("_", "")) if found else None
+    if found is None or amount is None or amount > (100 if found[2] else 10**13) or isinstance(value, bool):
+        raise ValueError('must be credits like 500, or a share of the expected day like "5%"')
+    return Impact(amount / 100, is_share=True) if found[2] else Impact(amount, is_share=False)
+
+
 def _path(value: object) -> Path:
     text = str(value).strip()
     if not text or "\0" in text:
@@ -348,6 +365,7 @@ _SETTINGS: dict[str, tuple[str, object, Callable[[object], Any]]] = {
     "min_credits": ("checks.min_credits", 0, _number(0, 10**13, Decimal)),
     "min_days": ("checks.min_days", 0, _number(0, 365, int)),
     "monthly_budget": ("checks.monthly_budget", 0, _budget),
+    "min_impact": ("checks.min_impact", "5%", _impact),
     "refunds_due_after": ("checks.refunds_due_after", "48h", duration),
     "max_residual": ("checks.max_residual", 0, _number(0, 10**13, Decimal)),
     "max_turnaround_growth": ("checks.max_turnaround_growth", 0, _number(0, 1000, float)),

@@ -189,6 +189,8 @@ WRONG = [
     ("checks.monthly_budget", "10000000000001", "credits like 120000, or money like"),
     ("checks.refunds_due_after", "two days", "must be a duration"),
     ("checks.max_residual", "-1", "a number from 0"),
+    ("checks.min_impact", "5 percent", "credits like 500, or a share"),
+    ("checks.min_impact", "101%", "credits like 500, or a share"),
     ("checks.max_turnaround_growth", "twice", "a number from 0 to 1000"),
     ("checks.webhook_url", "ftp://example.com", "must be an address that begins with http:// or https://"),
     ("checks.heartbeat_url", "https://", "must be an address that begins with http:// or https://"),

@@ -24,6 +24,7 @@ from pipelines.errors import ApiframeWarehouseError, ConfigurationError
 from pipelines.own_files import read_lines
 from pipelines.reports import label_rules
 from pipelines.reports.label_rules import LabelRule, read_label_rules
+from pipelines.settings import WORTH_SAYING, Impact
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -168,12 +169,13 @@ def definitions(
     engine: Engine = "duckdb",
     own: Path | None = None,
     labels: Path | None = None,
+    worth: Impact = WORTH_SAYING,
 ) -> Definitions:
     """Return the views of an engine: ours, then those of the user's own that can be read from the folder `own`.
 
-    `error_classes` and `labels` are the files of the user's rules, where they exist.
+    `error_classes` and `labels` are the files of the user's rules, where they exist; `worth` is `checks.min_impact`.
     """
-    words = macros(timezone, read_rules(error_classes), engine, read_label_rules(labels))
+    words = macros(timezone, read_rules(error_classes), engine, read_label_rules(labels), worth)
     views = {file.stem: _read_view(file, engine) for file in sorted(FOLDER.glob("*.sql"))}
     queries = {name: _rendered(view, words) for name, view in views.items()}
     notes: list[str] = []
@@ -194,7 +196,7 @@ def configured(settings: Settings, engine: Engine = "duckdb") -> Definitions:
     """Return the views as a project has them: with its rules for failures and labels, and those in `.dlt/views`."""
     folder = settings.project / ".dlt"
     errors, labels = folder / "error_classes.csv", folder / "label_rules.csv"
-    return definitions(settings.timezone, errors, engine, folder / "views", labels)
+    return definitions(settings.timezone, errors, engine, folder / "views", labels, settings.min_impact)
 
 
 def describe(view: View, comment: str) -> list[str]:
@@ -356,7 +358,11 @@ def _arguments(query: str, start: int) -> tuple[list[str], int]:
 
 
 def macros(
-    timezone: str, rules: list[tuple[str, str]], engine: Engine = "duckdb", labelling: Sequence[LabelRule] = ()
+    timezone: str,
+    rules: list[tuple[str, str]],
+    engine: Engine = "duckdb",
+    labelling: Sequence[LabelRule] = (),
+    worth: Impact = WORTH_SAYING,
 ) -> Macros:
     """Return what differs between engines, in the words of one.
 
@@ -365,6 +371,8 @@ def macros(
     seconds(start, end): DOUBLE, from start to end
     double(number): the number as DOUBLE
     cost(amount, price): their exact product, for credits and sums of them
+    each_day(first, last): in a select list, a row for each DATE from one to the other
+    worth_saying(impact, day): credits are at least `worth`, where that is a share of what a day was expected to cost
     failure_reason(error): reason of the first rule whose text the message holds, in any case
     wilson_low(failed, finished), wilson_high(failed, finished): ends of the 95 % interval of the failure rate
     newest(text): the text of the newest job of a group that has one
@@ -378,6 +386,8 @@ def macros(
         "double": partial(_cast, "double"),
         # DuckDB multiplies within the wider of both types, and two of 18 digits would not fit.
         "cost": lambda amount, price: f"{amount} * cast({price} as decimal(38, 10))",
+        "each_day": partial(_each_day, "unnest(generate_series"),
+        "worth_saying": partial(_worth_saying, worth),
         "failure_reason": partial(_failure_reason, rules),
         "wilson_low": partial(_wilson, "failed", "0", "-"),
         "wilson_high": partial(_wilson, "finished", "1", "+"),
@@ -391,6 +401,7 @@ def macros(
                 f"{exact(f'extract(epoch from {end})')} - {exact(f'extract(epoch from {start})')}"
             ),
             "double": exact,
+            "each_day": partial(_each_day, "(generate_series"),
             "wilson_low": partial(_wilson, "failed", "0", "-", number=exact),
             "wilson_high": partial(_wilson, "finished", "1", "+", number=exact),
             "newest": lambda text: (
@@ -413,6 +424,7 @@ def macros(
             "seconds": lambda start, end: (
                 f"unix_micros({end}) / {exact('1e6')} - unix_micros({start}) / {exact('1e6')}"
             ),
+            "each_day": lambda first, last: f"explode(sequence({first}, {last}, interval '1' day))",
             # A product of more than 38 digits would be rounded.
             "cost": lambda amount, price: f"cast({amount} as decimal(19, 4)) * cast({price} as decimal(18, 10))",
             "failure_reason": partial(_failure_reason, rules, quote=_spark_literal),
@@ -425,6 +437,14 @@ def macros(
 
 def _cast(kind: str, number: str) -> str:
     return f"cast({number} as {kind})"
+
+
+def _each_day(series: str, first: str, last: str) -> str:
+    return f"cast({series}(cast({first} as timestamp), cast({last} as timestamp), interval '1 day')) as date)"
+
+
+def _worth_saying(worth: Impact, impact: str, day: str) -> str:
+    return f"abs({impact}) >= {worth.amount:f}{f' * coalesce({day}, 0)' if worth.is_share else ''}"
 
 
 def _failure_reason(rules: list[tuple[str, str]], error: str, *, quote: Callable[[str], str] | None = None) -> str:

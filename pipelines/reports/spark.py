@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 
 from pipelines import reports
 from pipelines.errors import ApiframeWarehouseError
+from pipelines.settings import WORTH_SAYING, Impact
 from pipelines.tables import tables
 
 #: What a table may ask of its readers, without their files alone telling something else than the table.
@@ -32,6 +33,7 @@ def register(
     storage_options: Mapping[str, str] | None = None,
     own: Path | None = None,
     label_rules: Path | None = None,
+    min_impact: Impact = WORTH_SAYING,
 ) -> list[str]:
     """Make the views over the tables in `lake` (the folder `apiframe` of the bucket) and return their names.
 
@@ -39,11 +41,11 @@ def register(
     asked. Without it, the files that are live now are read: call this again after a sync. `storage_options` are
     deltalake's, for listing those files; the session needs its own access to the store. `own` is a folder of your views
     (`.dlt/views`); one that Spark does not take is left out with a warning. `error_classes` and `label_rules` are your
-    files of rules.
+    files of rules, `min_impact` is `checks.min_impact`.
     """
     for name in tables():
         _read(spark, f"{lake.rstrip('/')}/{name}", storage_options).createOrReplaceTempView(f"apiframe_{name}")
-    found = reports.definitions(timezone, error_classes, "spark", own, label_rules)
+    found = reports.definitions(timezone, error_classes, "spark", own, label_rules, min_impact)
     made, notes = [], list(found.notes)
     for view in found.views:
         try:

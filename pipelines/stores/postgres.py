@@ -399,6 +399,7 @@ class Connection:
             psycopg2.extras.register_default_json(self._connection, loads=str)
             psycopg2.extras.register_default_jsonb(self._connection, loads=str)
             self.execute("set timezone = 'UTC'")
+            self.execute("set jit = off")  # it compiles for seconds what then runs for half a one
 
     def execute(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> _Result:
         """Run a statement of this project; `?` and `$name` are parameters, times are as in DuckDB."""

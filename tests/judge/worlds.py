@@ -152,7 +152,7 @@ KINDS: dict[str, Callable[[Amounts, Counts, np.random.Generator], tuple[Amounts,
 def planted(series: Series, kind: str, size: float, seed: int) -> tuple[Series, list[Planted]]:
     """Return the series with something wrong every few weeks, and what it is; none of it on a day without jobs."""
     draw = np.random.default_rng([seed, *map(ord, series.account + series.model)])
-    jobs, failed, credits = series.jobs.astype(float), series.failed.copy(), series.credits.copy()
+    jobs, failed, costs = series.jobs.astype(float), series.failed.copy(), series.credits.copy()
     found: list[Planted] = []
     place = int(np.argmax(series.judged)) + int(draw.integers(*APART))
     lasts = {"step": STEP_DAYS, "leak": len(jobs), "failures": 1}.get(kind, 1)
@@ -163,10 +163,10 @@ def planted(series: Series, kind: str, size: float, seed: int) -> tuple[Series, 
                 failed[days] = np.minimum(jobs[days], np.maximum(failed[days], 1) * size).astype(np.int64)
             else:
                 jobs[days] *= size
-                credits[days] = np.round(credits[days] * size, 2)
+                costs[days] = np.round(costs[days] * size, 2)
             found.append(Planted(kind, size, place, lasts))  # type: ignore[arg-type]
             if kind == "leak":
                 break
         place += lasts + int(draw.integers(*APART))
     whole = np.round(jobs).astype(np.int64)
-    return replace(series, jobs=whole, failed=np.minimum(failed, whole), credits=credits), found
+    return replace(series, jobs=whole, failed=np.minimum(failed, whole), credits=costs), found
