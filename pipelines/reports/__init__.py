@@ -371,6 +371,7 @@ def macros(
     seconds(start, end): DOUBLE, from start to end
     double(number): the number as DOUBLE
     cost(amount, price): their exact product, for credits and sums of them
+    estimate(number): a DOUBLE of credits as DECIMAL with four digits; what lies between two goes up, on every engine
     each_day(first, last): in a select list, a row for each DATE from one to the other
     worth_saying(impact, day): credits are at least `worth`, where that is a share of what a day was expected to cost
     failure_reason(error): reason of the first rule whose text the message holds, in any case
@@ -386,6 +387,8 @@ def macros(
         "double": partial(_cast, "double"),
         # DuckDB multiplies within the wider of both types, and two of 18 digits would not fit.
         "cost": lambda amount, price: f"{amount} * cast({price} as decimal(38, 10))",
+        # Engines differ in what they make of a half; after this none is left.
+        "estimate": lambda number: f"cast(floor(({number}) * 1e4 + 0.500001) / 1e4 as decimal(28, 4))",
         "each_day": partial(_each_day, "unnest(generate_series"),
         "worth_saying": partial(_worth_saying, worth),
         "failure_reason": partial(_failure_reason, rules),

@@ -282,16 +282,16 @@ select
     said.is_running,
     said.is_young,
     said.actual,
-    cast(said.expected as decimal(28, 4)) as expected,
-    cast(said.per_job * (
+    {estimate(said.expected)} as expected,
+    {estimate(said.per_job * (
         power(case when said.expected_root - 1.38 * said.scale < cbrt(0.3e0) then cbrt(0.3e0)
             else said.expected_root - 1.38 * said.scale end, 3) - 0.3
-    ) as decimal(28, 4)) as low,
-    cast(said.per_job * (power(said.expected_root + 1.38 * said.scale, 3) - 0.3) as decimal(28, 4)) as high,
+    ))} as low,
+    {estimate(said.per_job * (power(said.expected_root + 1.38 * said.scale, 3) - 0.3))} as high,
     said.deviation,
-    cast(said.impact as decimal(28, 4)) as impact,
+    {estimate(said.impact)} as impact,
     said.impact / nullif(said.of_all_models, 0) as share_of_day,
-    {cost(cast(said.impact as decimal(28, 4)), prices.price_per_credit)} as cost_impact,
+    {cost({estimate(said.impact)}, prices.price_per_credit)} as cost_impact,
     prices.currency,
     coalesce(said.is_unusual, false) as is_unusual,
     coalesce(said.is_failing, false) as is_failing,
@@ -310,7 +310,7 @@ select
     said.ended,
     said.failed,
     said.failed_expected,
-    cast(said.failed_impact as decimal(28, 4)) as failed_impact
+    {estimate(said.failed_impact)} as failed_impact
 from said
 left join reports.prices
     on said.day >= prices.valid_from and (said.day < prices.valid_until or prices.valid_until is null)

@@ -24,7 +24,7 @@ with marked as (
         end as kind,
         case when kinds.is_of_failures then 'failures' else daily_expected.reason end as reason,
         case when kinds.is_of_failures then daily_expected.failed else daily_expected.actual end as actual,
-        case when kinds.is_of_failures then daily_expected.failed_expected else daily_expected.expected end as expected,
+        case when kinds.is_of_failures then daily_expected.failed_expected else {double(daily_expected.expected)} end as expected,
         case when kinds.is_of_failures then daily_expected.failed_impact else daily_expected.impact end as impact,
         case when not kinds.is_of_failures then daily_expected.cost_impact end as cost_impact,
         daily_expected.currency
@@ -73,7 +73,7 @@ select
     count(distinct case when model_rank = 1 then day end) as days,
     max(model_rank) as models,
     sum(case when model_rank = 1 then actual end) as actual,
-    cast(sum(case when model_rank = 1 then expected end) as decimal(28, 4)) as expected,
+    {estimate(sum(case when model_rank = 1 then expected end))} as expected,
     sum(impact) as impact,
     case when count(cost_impact) = count(*) and min(currency) = max(currency) then sum(cost_impact) end as cost_impact,
     case when min(currency) = max(currency) then max(currency) end as currency
