@@ -60,7 +60,7 @@ class Account:
         """What the installed command prints; it has to succeed."""
         done = subprocess.run(
             ["apiframe-warehouse", *arguments],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

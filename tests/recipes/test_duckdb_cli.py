@@ -19,7 +19,7 @@ def ask(account: Account, sql: str) -> Rows:
     command = line.replace("duckdb", program("duckdb-cli", "duckdb"), 1) + " -bail -json"
     done = subprocess.run(
         ["/bin/sh", "-c", command],
-        input=sql, cwd=account.folder, env=account.environment, capture_output=True, text=True, timeout=60, check=False,
+        input=sql, cwd=account.folder, env=account.environment, capture_output=True, text=True, timeout=99, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return texts(row.values() for row in json.loads(done.stdout, parse_float=str))
