@@ -247,3 +247,22 @@ def test_the_judge_writes_what_it_found() -> None:
     page = results.page(made, made, None, measures.Plan(1), lambda: 1.0)
     assert "| recall of x3 |" in page
     assert "| daily_expected | " in page
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_few_jobs_every_figure_is_a_number(warehouse: duckdb.DuckDBPyConnection, told: Told, seed: int) -> None:
+    """Of a weekday that had a job twice in eight weeks there is no mean without the highest and the lowest."""
+    warehouse.execute(
+        """
+        insert into apiframe.jobs by name
+        select
+            uuid() as id, 'm' || hash(i, $seed) % 12 as model, 'COMPLETED' as status, hash(i, $seed, 1) % 50 as credit_cost,
+            cast($synced as timestamptz) - to_minutes(cast(hash(i, $seed, 2) % (90 * 1440) as integer)) as created_at
+        from range(100) as jobs(i)
+        """,
+        {"seed": seed, "synced": SYNCED.isoformat()},
+    )
+    figures = ("expected", "low", "high", "deviation", "impact", "share_of_day", "failed_expected")
+    wrong = " or ".join(f"isnan(cast({figure} as double)) or isinf(cast({figure} as double))" for figure in figures)
+    assert told("day, model", "true")
+    assert told("day, model", wrong) == []

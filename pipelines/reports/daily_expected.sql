@@ -196,7 +196,9 @@ errors as (
 chosen as (
     select
         *,
-        case when off_by_weekday < 0.975 * off_by_level then shares / (weekdays - 2) else 1 end as weekday_share
+        case
+            when weekdays >= 4 and off_by_weekday < 0.975 * off_by_level then shares / (weekdays - 2) else 1
+        end as weekday_share
     from errors
 ),
 
