@@ -256,7 +256,8 @@ def test_of_few_jobs_every_figure_is_a_number(warehouse: duckdb.DuckDBPyConnecti
         """
         insert into apiframe.jobs by name
         select
-            uuid() as id, 'm' || hash(i, $seed) % 12 as model, 'COMPLETED' as status, hash(i, $seed, 1) % 50 as credit_cost,
+            uuid() as id, 'm' || hash(i, $seed) % 12 as model, 'COMPLETED' as status,
+            hash(i, $seed, 1) % 50 as credit_cost,
             cast($synced as timestamptz) - to_minutes(cast(hash(i, $seed, 2) % (90 * 1440) as integer)) as created_at
         from range(100) as jobs(i)
         """,
