@@ -153,7 +153,7 @@ def test_only_what_is_worth_it_is_said(spend: Spend, told: Told, worth: str, is_
     spend(90, 0, jobs=480, model="large")
     spend(90, 2, jobs=24, cost=2.5, model="small")
     spend(1, 1, jobs=48, cost=2.5, model="small")
-    found = told("deviation > 2.4, impact, is_unusual", f"model = 'small' and day = date '{day(1)}'", worth)
+    found = told("deviation > 2.5, impact, is_unusual", f"model = 'small' and day = date '{day(1)}'", worth)
     assert found == [(True, 60, is_said)]
 
 

@@ -7,7 +7,7 @@
 -- 1931). The usual error is that of the last eight weeks, each day against what was expected or against the last week alone,
 -- whichever was nearer: a step is no error for long. It is the square of the mean of the roots, which a few odd days hardly move,
 -- over 0.676, as for a normal distribution; at least 0.05, and at least what one job more would make.
--- low to high is 1.38 times the usual error to either side, which holds 80 % of the days. A day is beyond its alarm range at 2.4
+-- low to high is 1.38 times the usual error to either side, which holds 80 % of the days. A day is beyond its alarm range at 2.5
 -- times above what was expected, one in 60 where nothing happens, or 2.8 times below the lowest of the three weeks, one in 150:
 -- less is seldom a trouble, and no day is less for others that were more. tests/judge/RESULTS.md shows what comes of these
 -- figures, which were found there on half of the accounts.
@@ -273,7 +273,7 @@ judged as (
 said as (
     select
         *,
-        (is_new or deviation > 2.4 or root < lowest_root - 2.8 * scale) and {worth_saying(impact, of_all_models)} as is_unusual,
+        (is_new or deviation > 2.5 or root < lowest_root - 2.8 * scale) and {worth_saying(impact, of_all_models)} as is_unusual,
         failures_against_chance > ln(30e0) and {worth_saying(failed_impact, of_all_models)} as is_failing
     from judged
 )
