@@ -117,7 +117,7 @@ class RunningMonth(Section):
     def _outlook(self) -> str:
         found, limit = self.data, float(self._limit or 0)
         if found.spent > limit:
-            return " It is used up."
+            return f" It is exceeded by {self._written(found.spent - (self._limit or 0))}."
         if not found.coming:
             return ""
         end = found.coming[-1]
@@ -130,7 +130,8 @@ class RunningMonth(Section):
         if not found.alike:
             return ""
         change = float(found.over) / float(found.alike) - 1
-        return f"{100 * change:+,.1f} % in {counted(days, 'whole day')}, against the first {days} of the month before"
+        before = f"the {self._written(found.alike)} of the first {days} of the month before"
+        return f"{100 * change:+,.1f} % in {counted(days, 'whole day')}, against {before}"
 
     def _known(self) -> Iterator[tuple[datetime, float]]:
         """Return what had been spent at the end of each day, and now."""

@@ -36,7 +36,11 @@ def with_budget(section: Any, amount: str, currency: str | None = None) -> Any:
 def test_so_far_and_by_its_end_and_against_the_month_before(answer: Make) -> None:
     section = answer(RunningMonth, days=1)
     assert [tuple(card) for card in section.cards()] == [
-        ("April 2024 so far", "160 credits", "+0.0 % in 15 whole days, against the first 15 of the month before"),
+        (
+            "April 2024 so far",
+            "160 credits",
+            "+0.0 % in 15 whole days, against the 150 credits of the first 15 of the month before",
+        ),
         ("By its end", "305 credits", "80 % range: 305 to 305 credits"),
         ("March 2024", "310 credits", "the whole month"),
     ]
@@ -77,7 +81,7 @@ def test_what_is_to_come_is_not_told_in_a_currency_of_the_past(
 @pytest.mark.usefixtures("even")
 @pytest.mark.parametrize(
     ("amount", "outlook"),
-    [("400", "likely end within it"), ("200", "likely end above it"), ("150", "It is used up")],
+    [("400", "likely end within it"), ("200", "likely end above it"), ("150", "It is exceeded by 10 credits")],
 )
 def test_the_budget_is_a_line_across(answer: Make, amount: str, outlook: str) -> None:
     section = with_budget(answer(RunningMonth), amount)
