@@ -20,7 +20,11 @@ def run(account: Account) -> None:
     done = subprocess.run(
         [sys.executable, "-c", shown("**SQLite**")],
         cwd=account.folder, capture_output=True, text=True, timeout=120, check=False,
-        env=account.environment | {"PYTHONPATH": str(packages), "RUNTIME__DLTHUB_TELEMETRY": "false"},
+        env=account.environment | {
+            "PYTHONPATH": str(packages),
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "DLT_DATA_DIR": str(account.folder / "dlt"),  # dlt keeps root's pipelines in one place, whatever HOME is
+        },
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
