@@ -6,7 +6,7 @@ from pipelines import charts
 from pipelines.charts import Chart, Width
 from pipelines.pages import Column, Section, Table
 from pipelines.significance import above
-from pipelines.wording import counted, number, percent, share
+from pipelines.wording import counted, missing, number, percent, share
 
 
 class FailureRates(Section):
@@ -26,7 +26,8 @@ class FailureRates(Section):
     def chart(self, width: Width) -> Chart:
         data = self._ended().head(charts.MOST_BARS).sort_values("failure_rate", ascending=False)
         data, title = charts.failed_percent(data, "model"), "failed (%), 95 % interval"
-        colours, overall = self.asked.colours(data["model"]), 100 * data["failed"].sum() / max(1, data["ended"].sum())
+        colours, rate = self.asked.colours(data["model"]), self.asked.total["failure_rate"]
+        overall = None if missing(rate) else 100 * float(rate)
         return charts.spans(data, charts.FAILED, title, colours, charts.FAILED_TIPS, width, overall)
 
     def sentence(self) -> str:

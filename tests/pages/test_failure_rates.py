@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from pipelines import charts
 from pipelines.pages.failure_rates import FailureRates
 
 Make = Callable[..., Any]
@@ -23,6 +24,20 @@ def test_a_model_is_named_where_it_fails_more_often_than_the_others(add: Make, a
         ["good", "5.0", "2.2 to 11.2"],
         ["none ended", "-", "-"],
     ]
+
+
+def test_the_rate_of_all_is_a_line_across(add: Make, answer: Make) -> None:
+    add(3, "COMPLETED", model="good")
+    assert charts.picture(answer(FailureRates).chart(340), "rates")
+    add(1, "FAILED", model="bad")
+    drawn = answer(FailureRates).chart(900)
+    assert drawn.layer[0].data["overall"].tolist() == [25]
+    assert charts.picture(drawn, "rates")
+
+
+def test_where_no_job_has_ended_there_is_no_such_line(add: Make, answer: Make) -> None:
+    add(3, "QUEUED")
+    assert charts.picture(answer(FailureRates).chart(900), "rates")
 
 
 def test_every_such_model_is_named_the_dearest_first(add: Make, answer: Make) -> None:
